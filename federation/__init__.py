@@ -1,0 +1,1 @@
+"""What faces other servers: consent, encrypted channel, replication."""

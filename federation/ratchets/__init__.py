@@ -1,0 +1,1 @@
+"""Olm and Megolm behind a few verbs."""

@@ -1,0 +1,1 @@
+"""Rooms, keys and updates exchanged with peers."""

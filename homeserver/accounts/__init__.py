@@ -1,0 +1,1 @@
+"""The owner: sessions, devices, profile and account data."""

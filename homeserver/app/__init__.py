@@ -1,0 +1,1 @@
+"""Builds and runs the whole server; the only place that knows every folder."""

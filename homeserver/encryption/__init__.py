@@ -1,0 +1,1 @@
+"""Keys of devices and messages between them."""

@@ -1,0 +1,1 @@
+"""What the Matrix specification says, as pure functions of values."""

@@ -1,0 +1,1 @@
+"""What belongs to a room: appending events, sending, membership, history."""
