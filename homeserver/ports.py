@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import ServerName
+from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Whoever makes a request: a logged-in device of the owner."""
+
+    user_id: UserId
+    device_id: DeviceId
 
 
 class Clock(Protocol):

@@ -1,0 +1,78 @@
+"""The aiohttp application of one listener: middlewares and the route tables it serves."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from api import errors as api_errors
+from api.authentication import Authenticate
+from api.routing import Binder, Route
+from homeserver import errors, metrics
+
+logger = logging.getLogger(__name__)
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Spec: client-server-api#web-browser-clients
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
+    "Access-Control-Expose-Headers": "Content-Disposition, Retry-After",
+}
+
+# Larger bodies than any client sends, except uploads, which stream.
+_BODY_LIMIT = 1 << 20
+
+
+def build(
+    routes: Iterable[Route],
+    services: Mapping[type, Any],
+    authenticate: Authenticate,
+) -> web.Application:
+    """Bind every route to its services. Raises TypeError where a handler needs what is not there."""
+    application = web.Application(middlewares=[cors, refuse_politely], client_max_size=_BODY_LIMIT)
+    binder = Binder(services, authenticate)
+    for route in routes:
+        application.router.add_route(route.method, route.path, binder.bind(route))
+    application.on_response_prepare.append(_say_nothing_about_us)
+    return application
+
+
+@web.middleware
+async def cors(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Let web clients in, on every answer and every error."""
+    if request.method == "OPTIONS":
+        return web.Response(headers=_CORS)
+    response = await handler(request)
+    if not response.prepared:
+        response.headers.update(_CORS)
+    return response
+
+
+@web.middleware
+async def refuse_politely(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Turn whatever goes wrong into a Matrix error; never a traceback."""
+    try:
+        return await handler(request)
+    except errors.HomeserverError as error:
+        return api_errors.answer(error)
+    except web.HTTPNotFound:
+        return api_errors.answer(errors.Unrecognized())
+    except web.HTTPMethodNotAllowed:
+        return api_errors.answer(errors.WrongMethod())
+    except web.HTTPRequestEntityTooLarge:
+        return api_errors.answer(errors.TooLarge())
+    except Exception:
+        metrics.bump("unexpected_errors")
+        route = request.match_info.route.resource
+        logger.exception("unexpected error route=%s", route.canonical if route else "none")
+        return web.json_response(
+            {"errcode": "M_UNKNOWN", "error": "Something went wrong on this server."}, status=500
+        )
+
+
+async def _say_nothing_about_us(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall("Server", None)

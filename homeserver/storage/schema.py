@@ -1,0 +1,5 @@
+"""Imports every table, so that Alembic can compare the whole schema with a database."""
+
+from homeserver.storage.tables import metadata
+
+__all__ = ["metadata"]

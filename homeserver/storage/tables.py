@@ -1,0 +1,46 @@
+"""What all tables share: the metadata, portable column types, and upsert."""
+
+from functools import lru_cache
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.dml import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only in a column declared INTEGER.
+RowNumber = BigInteger().with_variant(Integer, "sqlite")
+
+# The newest committed position, and whether a server has the database open.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+
+@lru_cache(maxsize=512)
+def upsert(
+    table: Table, dialect: str, columns: tuple[str, ...], changes: tuple[str, ...] | None
+) -> SqliteInsert | PostgresInsert:
+    """Insert a row, or change the one with the same primary key.
+
+    `changes` names the columns to change then: all that are not the key where None is given; with
+    an empty tuple an existing row stays as it is.
+    """
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    key = [column.name for column in table.primary_key.columns]
+    changed = changes if changes is not None else tuple(c for c in columns if c not in key)
+    if not changed:
+        return insert.on_conflict_do_nothing(index_elements=key)
+    return insert.on_conflict_do_update(
+        index_elements=key, set_={name: insert.excluded[name] for name in changed}
+    )

@@ -1,0 +1,99 @@
+"""One transaction: what it reads and writes, the positions it takes, whom it wakes afterwards."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable, Row, Table, insert
+
+from homeserver.storage import tables
+
+
+class View:
+    """Reads. Every storage query takes one as its first argument."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._connection.dialect.name
+
+    def execute(
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> CursorResult[Any]:
+        """Run one statement; a sequence of parameters runs it once for each."""
+        return self._connection.execute(statement, parameters)
+
+    def all(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        """Every row."""
+        return self._connection.execute(statement, parameters).all()
+
+    def one_or_none(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Row[Any] | None:
+        """The first row, if there is one."""
+        return self._connection.execute(statement, parameters).first()
+
+    def scalar(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The first column of the first row, or None."""
+        return self._connection.execute(statement, parameters).scalar()
+
+
+class UnitOfWork(View):
+    """One transaction on the one writer. Never leaves the operation it was given to."""
+
+    def __init__(self, connection: Connection, position: int) -> None:
+        super().__init__(connection)
+        self.position = position
+        self.topics: set[str] = set()
+        self.afterwards: list[Callable[[], None]] = []
+
+    def next_position(self) -> int:
+        """Number a change that a sync must show. Positions become visible in their order."""
+        self.position += 1
+        return self.position
+
+    def wake(self, topic: str) -> None:
+        """Wake the topic's listeners once this is committed."""
+        self.topics.add(topic)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this on the event loop once committed; not at all if it rolls back.
+
+        For what lives in memory only, such as a cache that has to forget something.
+        """
+        self.afterwards.append(call)
+
+    def insert(self, table: Table, **values: Any) -> None:
+        """Add one row."""
+        self._connection.execute(insert(table), values)
+
+    def insert_many(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add several rows of the same columns in one statement."""
+        if rows:
+            self._connection.execute(insert(table), rows)
+
+    def upsert(
+        self, table: Table, values: Mapping[str, Any], changes: Sequence[str] | None = None
+    ) -> None:
+        """Add a row or change the one with its primary key; see `tables.upsert`."""
+        self.upsert_many(table, [values], changes)
+
+    def upsert_many(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        changes: Sequence[str] | None = None,
+    ) -> None:
+        """`upsert` for several rows of the same columns."""
+        if not rows:
+            return
+        statement = tables.upsert(
+            table, self.dialect, tuple(rows[0]), None if changes is None else tuple(changes)
+        )
+        self._connection.execute(statement, rows if len(rows) > 1 else rows[0])
