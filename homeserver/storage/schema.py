@@ -1,5 +1,10 @@
 """Imports every table, so that Alembic can compare the whole schema with a database."""
 
+from homeserver.storage import (
+    account_data,
+    accounts,
+    encryption,
+)
 from homeserver.storage.tables import metadata
 
-__all__ = ["metadata"]
+__all__ = ["account_data", "accounts", "encryption", "metadata"]
