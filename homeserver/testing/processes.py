@@ -1,0 +1,223 @@
+"""Real servers on this machine: `homeserver init` and `homeserver run`, each in a directory.
+
+Each `Server` listens on a free loopback port, logs into its directory and is stopped by whoever
+started it. What a test wants to know of a server it asks over HTTP or by the command line.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+_START_LIMIT_S = 30.0
+_STOP_LIMIT_S = 20.0
+_COMMAND_LIMIT_S = 60.0
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ServerFailed(Exception):
+    """A server did not start, or a command failed; the message ends with what it printed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """One server: a directory, a port, and while it runs a process."""
+
+    directory: Path
+    user: str = "alice"
+    password: str = "correct horse battery staple"  # noqa: S105 - of a server that lives for a test
+    port: int = 0
+    public_url: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    launcher: Sequence[str] = (sys.executable, "-m", "homeserver")
+    process: "subprocess.Popen[bytes] | None" = None
+    _log: IO[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where its clients reach it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where it keeps everything."""
+        return self.directory / "server"
+
+    @property
+    def config_file(self) -> Path:
+        """What `init` wrote."""
+        return self.data_dir / "config.yaml"
+
+    @property
+    def log_file(self) -> Path:
+        """What it printed, over all its starts."""
+        return self.directory / "server.log"
+
+    @property
+    def pid(self) -> int:
+        """The process, for measuring it."""
+        if self.process is None:
+            raise ServerFailed(f"{self.user}'s server is not running")
+        return self.process.pid
+
+    def init(self, *options: str) -> str:
+        """Run `homeserver init` and return what it printed."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.port = self.port or free_port()
+        password_file = self.directory / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password)
+        if self.public_url is not None:
+            options = ("--public-url", self.public_url, *options)
+        finished = self.run_command(
+            "init",
+            *("--data-dir", str(self.data_dir)),
+            *("--user", self.user),
+            *("--password-file", str(password_file)),
+            *("--listen", f"127.0.0.1:{self.port}"),
+            *options,
+        )
+        return finished.stdout
+
+    def start(self) -> None:
+        """Start it and wait until it answers clients."""
+        self._log = self.log_file.open("ab")
+        self.process = subprocess.Popen(  # noqa: S603 - our own program
+            [*self.launcher, "run", "--config", str(self.config_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=self._full_environment(),
+        )
+        limit = time.monotonic() + _START_LIMIT_S
+        while not _answers(self.port):
+            if self.process.poll() is not None or time.monotonic() > limit:
+                self.kill()
+                raise ServerFailed(f"{self.user}'s server did not start:\n{self.last_log()}")
+            time.sleep(0.01)
+
+    def stop(self) -> int:
+        """End it as a service manager does, with SIGTERM, and return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._end(signal.SIGKILL)
+
+    def command(
+        self, *arguments: str, is_checked: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run one of its commands, with its configuration."""
+        return self.run_command(
+            *arguments, "--config", str(self.config_file), is_checked=is_checked
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What `homeserver status --json` says."""
+        status: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+        return status
+
+    def run_command(
+        self, *arguments: str, is_checked: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the command line with exactly these arguments."""
+        finished = subprocess.run(  # noqa: S603 - our own program
+            [*self.launcher, *arguments],
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=_COMMAND_LIMIT_S,
+            env=self._full_environment(),
+        )
+        if is_checked and finished.returncode != 0:
+            raise ServerFailed(
+                f"homeserver {' '.join(arguments)}: exit {finished.returncode}\n"
+                f"{finished.stdout}{finished.stderr}{self.last_log()}"
+            )
+        return finished
+
+    def last_log(self) -> str:
+        """The end of what it printed."""
+        if not self.log_file.exists():
+            return ""
+        return self.log_file.read_text(errors="replace")[-4000:]
+
+    def cpu_seconds(self) -> float:
+        """Processor time it has used since its start, in the program and in the system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+
+    def resident_mib(self) -> float:
+        """Memory it holds at the moment."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        kib = next(line.split()[1] for line in lines if line.startswith("VmRSS:"))
+        return int(kib) / 1024
+
+    def _end(self, number: signal.Signals) -> int:
+        if self.process is None:
+            return 0
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise ServerFailed(f"{self.user}'s server did not stop:\n{self.last_log()}") from None
+        finally:
+            self.process = None
+            if self._log is not None:
+                self._log.close()
+
+    def _full_environment(self) -> dict[str, str]:
+        outside = {
+            name: value for name, value in os.environ.items() if not name.startswith("HOMESERVER__")
+        }
+        return outside | {"HOMESERVER__RATE_LIMITS__ENABLED": "false"} | dict(self.environment)
+
+
+@contextlib.contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """Initialise and start servers; stop them at the end whatever happened."""
+    try:
+        for server in servers:
+            server.init()
+            server.start()
+        yield
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def connect(inviter: Server, invitee: Server) -> None:
+    """Let both owners say yes, by the command line."""
+    link = inviter.command("peers", "invite").stdout.strip()
+    invitee.command("peers", "connect", link)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/_matrix/client/versions")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
