@@ -1,0 +1,38 @@
+"""The settings: what they are, how they are loaded, and an example of them.
+
+One YAML file in the data directory. Secrets never stand in it: they lie in files beside it.
+"""
+
+from homeserver.config.example import example_yaml
+from homeserver.config.loading import ConfigError, default_data_dir, default_path, load, parse
+from homeserver.config.settings import (
+    Config,
+    DatabaseSettings,
+    DefaultGrants,
+    FederationSettings,
+    Listener,
+    LoggingSettings,
+    MediaSettings,
+    RateLimits,
+    SecretsSettings,
+    ServerSettings,
+)
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DatabaseSettings",
+    "DefaultGrants",
+    "FederationSettings",
+    "Listener",
+    "LoggingSettings",
+    "MediaSettings",
+    "RateLimits",
+    "SecretsSettings",
+    "ServerSettings",
+    "default_data_dir",
+    "default_path",
+    "example_yaml",
+    "load",
+    "parse",
+]
