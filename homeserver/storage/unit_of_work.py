@@ -1,6 +1,6 @@
 """One transaction: what it reads and writes, the positions it takes, whom it wakes afterwards."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable, Row, Table, insert
@@ -19,6 +19,11 @@ class View:
         """`sqlite` or `postgresql`."""
         return self._connection.dialect.name
 
+    @property
+    def database_key(self) -> Hashable:
+        """The database this reads: what its immutable rows are remembered under."""
+        return self._connection.engine
+
     def execute(
         self,
         statement: Executable,
@@ -29,13 +34,13 @@ class View:
 
     def all(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Row[Any]]:
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         """Every row."""
         return self._connection.execute(statement, parameters).all()
 
     def one_or_none(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Row[Any] | None:
+    ) -> Row[*tuple[Any, ...]] | None:
         """The first row, if there is one."""
         return self._connection.execute(statement, parameters).first()
 

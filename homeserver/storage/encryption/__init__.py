@@ -17,11 +17,13 @@ from homeserver.storage.encryption.device_keys import (
     find_list_received_at,
     mark_device_list_changed,
     mark_device_list_received,
+    replace_cross_signing_keys,
     replace_device_keys,
     save_cross_signing_key,
     save_device_keys,
     save_signatures,
     signatures_on,
+    touch_device_list,
 )
 from homeserver.storage.encryption.key_backup import (
     Backup,
@@ -37,6 +39,7 @@ from homeserver.storage.encryption.key_backup import (
     touch_backup,
 )
 from homeserver.storage.encryption.one_time_keys import (
+    SPENT,
     FallbackKey,
     OneTimeKey,
     claim_fallback_key,
@@ -52,6 +55,7 @@ from homeserver.storage.encryption.one_time_keys import (
     reserved_keys_of,
     save_fallback_keys,
     save_one_time_keys,
+    spend_one_time_key,
     unused_fallback_types,
 )
 from homeserver.storage.encryption.to_device import (
@@ -63,6 +67,7 @@ from homeserver.storage.encryption.to_device import (
 )
 
 __all__ = [
+    "SPENT",
     "Backup",
     "BackupKey",
     "DeviceKeys",
@@ -95,6 +100,7 @@ __all__ = [
     "one_time_key_counts",
     "one_time_keys_of",
     "release_reserved",
+    "replace_cross_signing_keys",
     "replace_device_keys",
     "replace_keys_of_user",
     "reserve_one_time_keys",
@@ -109,7 +115,9 @@ __all__ = [
     "save_signatures",
     "save_to_device",
     "signatures_on",
+    "spend_one_time_key",
     "to_device_since",
     "touch_backup",
+    "touch_device_list",
     "unused_fallback_types",
 ]

@@ -1,6 +1,6 @@
 """Identity keys of devices, cross-signing keys, signatures on both, and who changed when."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import (
@@ -25,7 +25,7 @@ device_keys = Table(
     metadata,
     Column("user_id", String, primary_key=True),
     Column("device_id", String, primary_key=True),
-    Column("keys", LargeBinary, nullable=False),  # canonical JSON as uploaded, signatures too
+    Column("key_json", LargeBinary, nullable=False),  # canonical JSON as uploaded, signatures too
 )
 
 cross_signing_keys = Table(
@@ -33,7 +33,7 @@ cross_signing_keys = Table(
     metadata,
     Column("user_id", String, primary_key=True),
     Column("usage", String, primary_key=True),  # master, self_signing, user_signing
-    Column("keys", LargeBinary, nullable=False),
+    Column("key_json", LargeBinary, nullable=False),
 )
 
 # Signatures that came apart from the key they sign (/keys/signatures/upload).
@@ -65,7 +65,7 @@ class DeviceKeys:
 
     user_id: UserId
     device_id: DeviceId
-    keys: bytes
+    key_json: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ class Signature:
     signature: str
 
 
-_DEVICE_KEYS = select(device_keys.c.user_id, device_keys.c.device_id, device_keys.c.keys).where(
+_DEVICE_KEYS = select(device_keys.c.user_id, device_keys.c.device_id, device_keys.c.key_json).where(
     device_keys.c.user_id.in_(bindparam("users", expanding=True))
 )
 _CROSS_SIGNING_KEYS = select(
-    cross_signing_keys.c.user_id, cross_signing_keys.c.usage, cross_signing_keys.c.keys
+    cross_signing_keys.c.user_id, cross_signing_keys.c.usage, cross_signing_keys.c.key_json
 ).where(cross_signing_keys.c.user_id.in_(bindparam("users", expanding=True)))
 _SIGNATURES = select(key_signatures).where(
     key_signatures.c.user_id.in_(bindparam("users", expanding=True))
@@ -141,7 +141,18 @@ def delete_device_keys(work: UnitOfWork, user_id: UserId, devices: Sequence[Devi
 
 def save_cross_signing_key(work: UnitOfWork, user_id: UserId, usage: str, keys: bytes) -> None:
     """Keep a cross-signing key in place of the one with the same usage."""
-    work.upsert(cross_signing_keys, {"user_id": user_id, "usage": usage, "keys": keys})
+    work.upsert(cross_signing_keys, {"user_id": user_id, "usage": usage, "key_json": keys})
+
+
+def replace_cross_signing_keys(
+    work: UnitOfWork, user_id: UserId, keys: Mapping[str, bytes]
+) -> None:
+    """Make these, by usage, the only cross-signing keys of a peer's user."""
+    work.execute(delete(cross_signing_keys).where(cross_signing_keys.c.user_id == user_id))
+    work.insert_many(
+        cross_signing_keys,
+        [{"user_id": user_id, "usage": usage, "key_json": one} for usage, one in keys.items()],
+    )
 
 
 def save_signatures(work: UnitOfWork, signatures: Iterable[Signature]) -> None:
@@ -174,6 +185,16 @@ def mark_device_list_changed(
             "position": work.next_position(),
             "received_at": received_at,
         },
+    )
+    work.wake(wake_ups.SYNC)
+
+
+def touch_device_list(work: UnitOfWork, user_id: UserId) -> None:
+    """Tell syncs that there are new signatures on this user's keys."""
+    work.execute(
+        device_lists.update()
+        .where(device_lists.c.user_id == user_id)
+        .values(position=work.next_position())
     )
     work.wake(wake_ups.SYNC)
 

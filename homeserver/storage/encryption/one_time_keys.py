@@ -26,6 +26,9 @@ from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
+# Instead of a peer's name: a peer's key that we handed out already.
+SPENT = ServerName("")
+
 one_time_keys = Table(
     "one_time_keys",
     metadata,
@@ -35,7 +38,7 @@ one_time_keys = Table(
     Column("key_id", String, primary_key=True),
     Column("key", LargeBinary, nullable=False),
     Column("uploaded_at", BigInteger, nullable=False),  # handed out in this order
-    Column("reserved_for", String),  # the peer that holds a copy
+    Column("reserved_for", String),  # the peer that holds a copy, or SPENT
     Index("ix_one_time_keys_next", "user_id", "device_id", "algorithm", "uploaded_at"),
 )
 
@@ -161,6 +164,28 @@ def claim_one_time_key(
     if row is None:
         return None
     work.execute(_DELETE_ONE, key | {"key_id": row.key_id})
+    return row.key_id, row.key
+
+
+def spend_one_time_key(
+    work: UnitOfWork, user_id: UserId, device_id: DeviceId, algorithm: str, not_before: int
+) -> tuple[str, bytes] | None:
+    """Take a peer's oldest deposited key; it stays as spent until a deposit no longer names it."""
+    key = {"user_id": user_id, "device_id": device_id, "algorithm": algorithm}
+    row = work.one_or_none(_NEXT.limit(1), key | {"not_before": not_before})
+    if row is None:
+        return None
+    spent = (
+        update(one_time_keys)
+        .where(
+            one_time_keys.c.user_id == user_id,
+            one_time_keys.c.device_id == device_id,
+            one_time_keys.c.algorithm == algorithm,
+            one_time_keys.c.key_id == row.key_id,
+        )
+        .values(reserved_for=SPENT)
+    )
+    work.execute(spent)
     return row.key_id, row.key
 
 
