@@ -1,0 +1,239 @@
+"""Somebody who uses matrix-nio, with end-to-end encryption."""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nio
+from nio.crypto import attachments
+
+from tests.end_to_end.person import ENCRYPTION, Heard, eventually
+
+ResponseT = TypeVar("ResponseT")
+
+
+class NioClient:
+    """A logged-in nio client that syncs in the background and remembers what it saw."""
+
+    def __init__(self, client: nio.AsyncClient) -> None:
+        self._client = client
+        self._events: list[tuple[str, nio.Event]] = []
+        self._ephemeral: list[tuple[str, Any]] = []
+        self._syncing: asyncio.Task[None] | None = None
+        client.add_event_callback(self._remember, nio.Event)
+        client.add_ephemeral_callback(self._remember_ephemeral, nio.EphemeralEvent)
+
+    @property
+    def user_id(self) -> str:
+        return str(self._client.user_id)
+
+    @property
+    def device_id(self) -> str:
+        return str(self._client.device_id)
+
+    @classmethod
+    async def log_in(cls, url: str, user: str, password: str, store: Path) -> "NioClient":
+        _make(store)
+        client = nio.AsyncClient(
+            url,
+            user,
+            store_path=str(store),
+            config=nio.AsyncClientConfig(encryption_enabled=True, request_timeout=40),
+        )
+        _check(await client.login(password), nio.LoginResponse)
+        person = cls(client)
+        await person._start()
+        return person
+
+    async def _start(self) -> None:
+        _check(await self._client.sync(full_state=True), nio.SyncResponse)
+        if self._client.should_upload_keys:
+            _check(await self._client.keys_upload(), nio.KeysUploadResponse)
+        self._syncing = asyncio.create_task(self._client.sync_forever(timeout=2_000))
+
+    async def create_encrypted_room(self, name: str, invite: list[str]) -> str:
+        created = _check(
+            await self._client.room_create(name=name, invite=invite, initial_state=[ENCRYPTION]),
+            nio.RoomCreateResponse,
+        )
+        room_id = str(created.room_id)
+        await self._knows(room_id)
+        return room_id
+
+    async def join(self, room_id: str) -> None:
+        await eventually(lambda: room_id in self._client.invited_rooms, f"an invite to {room_id}")
+        _check(await self._client.join(room_id), nio.JoinResponse)
+        await self._knows(room_id)
+
+    async def _knows(self, room_id: str) -> None:
+        await eventually(
+            lambda: room_id in self._client.rooms and self._client.rooms[room_id].encrypted,
+            f"{room_id} known as encrypted",
+        )
+
+    async def sees_member(self, room_id: str, user_id: str) -> None:
+        def has_joined() -> bool:
+            room = self._client.rooms.get(room_id)
+            return bool(room and user_id in room.users and user_id not in room.invited_users)
+
+        await eventually(has_joined, f"{user_id} joined")
+
+    async def send(self, room_id: str, event_type: str, content: dict[str, Any]) -> str:
+        sent = await self._client.room_send(
+            room_id, event_type, content, ignore_unverified_devices=True
+        )
+        return str(_check(sent, nio.RoomSendResponse).event_id)
+
+    async def hears(self, room_id: str, text: str) -> Heard:
+        event = await eventually(
+            lambda: self._find(room_id, lambda one: _content(one).get("body") == text), text
+        )
+        return Heard(event.event_id, event.sender, _content(event), event.decrypted)
+
+    async def redact(self, room_id: str, event_id: str) -> None:
+        _check(await self._client.room_redact(room_id, event_id), nio.RoomRedactResponse)
+
+    async def sees_reaction(self, room_id: str, event_id: str, key: str) -> None:
+        relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
+        await eventually(
+            lambda: self._find(room_id, lambda one: _relation(one) == relation), f"reaction {key}"
+        )
+
+    async def sees_edit(self, room_id: str, event_id: str, text: str) -> None:
+        relation = {"rel_type": "m.replace", "event_id": event_id}
+
+        def is_edit(event: nio.Event) -> bool:
+            words = _content(event).get("m.new_content", {}).get("body")
+            return _relation(event) == relation and words == text
+
+        await eventually(lambda: self._find(room_id, is_edit), f"edit to {text}")
+
+    async def sees_redacted(self, room_id: str, event_id: str) -> None:
+        await eventually(
+            lambda: self._find(
+                room_id,
+                lambda one: isinstance(one, nio.RedactionEvent) and one.redacts == event_id,
+            ),
+            f"redaction of {event_id}",
+        )
+
+    async def read(self, room_id: str, event_id: str) -> None:
+        marked = await self._client.update_receipt_marker(room_id, event_id)
+        _check(marked, nio.UpdateReceiptMarkerResponse)
+
+    async def sees_read(self, room_id: str, event_id: str, by: str) -> None:
+        await eventually(
+            lambda: any(
+                receipt.event_id == event_id and receipt.user_id == by
+                for where, event in self._ephemeral
+                if where == room_id and isinstance(event, nio.ReceiptEvent)
+                for receipt in event.receipts
+            ),
+            f"{by} read {event_id}",
+        )
+
+    async def type_something(self, room_id: str) -> None:
+        _check(await self._client.room_typing(room_id), nio.RoomTypingResponse)
+
+    async def sees_typing(self, room_id: str, user_id: str) -> None:
+        await eventually(
+            lambda: any(
+                user_id in event.users
+                for where, event in self._ephemeral
+                if where == room_id and isinstance(event, nio.TypingNoticeEvent)
+            ),
+            f"{user_id} types",
+        )
+
+    async def upload(self, content: bytes, content_type: str) -> str:
+        response, _ = await self._client.upload(
+            io.BytesIO(content), content_type, filesize=len(content)
+        )
+        return str(_check(response, nio.UploadResponse).content_uri)
+
+    async def upload_encrypted(self, content: bytes) -> dict[str, Any]:
+        response, keys = await self._client.upload(
+            io.BytesIO(content), encrypt=True, filesize=len(content)
+        )
+        uploaded = _check(response, nio.UploadResponse)
+        assert keys is not None
+        return {"url": uploaded.content_uri, **keys}
+
+    async def download(self, mxc_uri: str) -> bytes:
+        got = await self._client.download(mxc_uri)
+        return bytes(_check(got, nio.MemoryDownloadResponse).body)
+
+    async def download_encrypted(self, file: dict[str, Any]) -> bytes:
+        ciphertext = await self.download(file["url"])
+        return bytes(
+            attachments.decrypt_attachment(
+                ciphertext, file["key"]["k"], file["hashes"]["sha256"], file["iv"]
+            )
+        )
+
+    async def thumbnail(self, mxc_uri: str, width: int, height: int) -> bytes:
+        server_name, _, media_id = mxc_uri.removeprefix("mxc://").partition("/")
+        got = await self._client.thumbnail(server_name, media_id, width, height)
+        return bytes(_check(got, nio.ThumbnailResponse).body)
+
+    async def device_ids(self) -> list[str]:
+        listed = _check(await self._client.devices(), nio.DevicesResponse)
+        return [device.id for device in listed.devices]
+
+    async def log_out(self) -> None:
+        await self._stop_syncing()
+        _check(await self._client.logout(), nio.LogoutResponse)
+
+    async def close(self) -> None:
+        await self._stop_syncing()
+        await self._client.close()
+        if self._client.store is not None:
+            self._client.store.database.close()
+
+    async def _stop_syncing(self) -> None:
+        if self._syncing is not None:
+            self._syncing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._syncing
+            self._syncing = None
+
+    def _find(self, room_id: str, matches: Any) -> Any:
+        found = (event for where, event in self._events if where == room_id and matches(event))
+        return next(found, None)
+
+    async def _remember(self, room: nio.MatrixRoom, event: nio.Event) -> None:
+        self._events.append((room.room_id, event))
+
+    async def _remember_ephemeral(self, room: nio.MatrixRoom, event: Any) -> None:
+        self._ephemeral.append((room.room_id, event))
+
+
+@contextlib.asynccontextmanager
+async def nio_client(url: str, user: str, password: str, store: Path) -> AsyncIterator[NioClient]:
+    """A nio client for the length of a block."""
+    person = await NioClient.log_in(url, user, password, store)
+    try:
+        yield person
+    finally:
+        await person.close()
+
+
+def _check(response: Any, wanted: type[ResponseT]) -> ResponseT:
+    assert isinstance(response, wanted), response
+    return response
+
+
+def _content(event: nio.Event) -> dict[str, Any]:
+    content: dict[str, Any] = event.source.get("content", {})
+    return content
+
+
+def _relation(event: nio.Event) -> Any:
+    return _content(event).get("m.relates_to")
+
+
+def _make(store: Path) -> None:
+    store.mkdir(parents=True, exist_ok=True)
