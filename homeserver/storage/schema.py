@@ -4,7 +4,24 @@ from homeserver.storage import (
     account_data,
     accounts,
     encryption,
+    events,
+    gaps,
+    relations,
+    room_state,
+    rooms,
+    sharing,
 )
 from homeserver.storage.tables import metadata
 
-__all__ = ["account_data", "accounts", "encryption", "metadata"]
+__all__ = [
+    "account_data",
+    "accounts",
+    "encryption",
+    "events",
+    "gaps",
+    "metadata",
+    "relations",
+    "room_state",
+    "rooms",
+    "sharing",
+]

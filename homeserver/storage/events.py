@@ -1,0 +1,349 @@
+"""Events of rooms: what was stored of each one, and the room's timeline as one line.
+
+A live event stands at its `position`, with rank 0. History that is fetched later stands directly
+before the live event whose gap it fills: the same position, a rank below 0. So one room has one
+order, in which sync, pages and tokens agree. Events without a position are not shown: outliers
+(known only as somebody's state or authority), soft-failed and rejected ones.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    bindparam,
+    or_,
+    select,
+    update,
+)
+
+from homeserver.matrix import canonical_json
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Event
+from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
+from homeserver.matrix.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.storage import caches
+from homeserver.storage.tables import metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("room_id", String, nullable=False),
+    Column("version_id", String, nullable=False),
+    Column("position", BigInteger),
+    Column("rank", Integer, nullable=False),
+    Column("depth", BigInteger, nullable=False),
+    Column("is_ours", Boolean, nullable=False),
+    Column("is_rejected", Boolean, nullable=False),
+    Column("is_soft_failed", Boolean, nullable=False),
+    # Something between this live event and the one before it is not known: sync stops here.
+    Column("follows_gap", Boolean, nullable=False),
+    # The room's state before and after the event in the graph: NULL where it is not known.
+    Column("state_before", BigInteger),
+    Column("state_after", BigInteger),
+    # The room's current state as soon as this live event was in.
+    Column("room_state_after", BigInteger),
+    Column("redacted_by", String),
+    # The device and transaction that made it, so that a repeated request makes no second one.
+    Column("transaction_device", String),
+    Column("transaction_id", String),
+    # The canonical bytes of the PDU; of a redacted event only what is left of it.
+    Column("pdu", LargeBinary, nullable=False),
+)
+# Which events of this room come next, in either direction?
+Index("ix_events_room_timeline", events.c.room_id, events.c.position, events.c.rank)
+# Which rooms have changed?
+Index("ix_events_position", events.c.position)
+# Has this device sent this transaction already?
+Index(
+    "ix_events_transaction",
+    events.c.transaction_device,
+    events.c.transaction_id,
+    sqlite_where=events.c.transaction_device.is_not(None),
+    postgresql_where=events.c.transaction_device.is_not(None),
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Point:
+    """A place in a room's timeline: directly after the event with this position and rank."""
+
+    position: int
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event and what this server knows about it. Redacted events have their redacted form."""
+
+    event: Event
+    position: int | None = None
+    rank: int = 0
+    is_ours: bool = False
+    is_rejected: bool = False
+    is_soft_failed: bool = False
+    follows_gap: bool = False
+    state_before: int | None = None
+    state_after: int | None = None
+    room_state_after: int | None = None
+    redacted_by: EventId | None = None
+    redaction: Event | None = None
+    transaction: tuple[DeviceId, str] | None = None
+
+    @property
+    def point(self) -> Point:
+        """Its place in the timeline. Only of events that have one."""
+        if self.position is None:
+            raise ValueError("an event outside the timeline has no place in it")
+        return Point(self.position, self.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Some events in timeline order, and whether there are more before them."""
+
+    events: list[StoredEvent]
+    has_more: bool
+
+
+_SELECT = select(events)
+_BY_IDS = _SELECT.where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
+_BODIES = select(
+    events.c.event_id, events.c.room_id, events.c.version_id, events.c.redacted_by, events.c.pdu
+).where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
+_IN_ROOM = events.c.room_id == bindparam("room_id")
+_NEWEST_FIRST = (events.c.position.desc(), events.c.rank.desc())
+_LIVE_BETWEEN = (
+    events.c.position > bindparam("after"),
+    events.c.position <= bindparam("until"),
+    events.c.rank == 0,
+)
+_SINCE = (
+    _SELECT.where(_IN_ROOM, *_LIVE_BETWEEN)
+    .order_by(events.c.position.desc())
+    .limit(bindparam("limit"))
+)
+_CHANGED_ROOMS = select(events.c.room_id).where(*_LIVE_BETWEEN).distinct()
+_BEFORE = (
+    _SELECT.where(
+        _IN_ROOM,
+        events.c.position <= bindparam("position"),
+        or_(events.c.position < bindparam("position"), events.c.rank <= bindparam("rank")),
+    )
+    .order_by(*_NEWEST_FIRST)
+    .limit(bindparam("limit"))
+)
+_AFTER = (
+    _SELECT.where(
+        _IN_ROOM,
+        events.c.position >= bindparam("position"),
+        or_(events.c.position > bindparam("position"), events.c.rank > bindparam("rank")),
+    )
+    .order_by(events.c.position, events.c.rank)
+    .limit(bindparam("limit"))
+)
+_BY_TRANSACTION = _SELECT.where(
+    events.c.transaction_device == bindparam("device_id"),
+    events.c.transaction_id == bindparam("transaction_id"),
+    _IN_ROOM,
+)
+_REDACT = (
+    update(events)
+    .where(events.c.event_id == bindparam("target"))
+    .values(pdu=bindparam("pdu"), redacted_by=bindparam("redacted_by"))
+)
+
+
+def save_event(work: UnitOfWork, stored: StoredEvent) -> None:
+    """Keep an event, in place of what was known of it as an outlier."""
+    work.upsert(events, _row(stored))
+    _remember(work, stored.event, is_redacted=stored.redacted_by is not None)
+
+
+def save_outliers(work: UnitOfWork, outliers: Collection[Event], rejected: set[EventId]) -> None:
+    """Keep events that belong to a state or an auth chain; those already known stay as they are."""
+    rows = [_row(StoredEvent(event, is_rejected=event.event_id in rejected)) for event in outliers]
+    work.upsert_many(events, rows, changes=())
+
+
+def replace_with_redacted(
+    work: UnitOfWork, target: EventId, redacted: bytes, redacted_by: EventId
+) -> None:
+    """Keep only what a redaction leaves of an event."""
+    work.execute(_REDACT, {"target": target, "pdu": redacted, "redacted_by": redacted_by})
+
+
+def load_events(view: View, event_ids: Collection[EventId]) -> dict[EventId, StoredEvent]:
+    """Everything known about these events; the unknown ones are missing from the answer."""
+    if not event_ids:
+        return {}
+    rows = view.all(_BY_IDS, {"event_ids": list(event_ids)})
+    return {stored.event.event_id: stored for stored in _stored(view, rows)}
+
+
+def find_event(view: View, event_id: EventId) -> StoredEvent | None:
+    """One event, if it is known."""
+    return load_events(view, (event_id,)).get(event_id)
+
+
+def load_bodies(view: View, event_ids: Collection[EventId]) -> dict[EventId, Event]:
+    """The events alone, for auth rules and state resolution: no query for remembered ones.
+
+    An event redacted a moment ago may come back unredacted; what the rules look at is the same.
+    """
+    remembered = caches.of(view).events
+    found: dict[EventId, Event] = {}
+    for event_id in event_ids:
+        event = remembered.find((event_id, False)) or remembered.find((event_id, True))
+        if event is not None:
+            found[event_id] = event
+    missing = [event_id for event_id in event_ids if event_id not in found]
+    if missing:
+        for row in view.all(_BODIES, {"event_ids": missing}):
+            found[row.event_id] = _event(view, row)
+    return found
+
+
+def timeline_since(view: View, room_id: RoomId, after: int, until: int, limit: int) -> Timeline:
+    """The newest live events after one position and up to another, oldest first.
+
+    The line ends at the newest event that follows a gap: what lies before it is for pages.
+    """
+    rows = view.all(
+        _SINCE, {"room_id": room_id, "after": after, "until": until, "limit": limit + 1}
+    )
+    shown = rows[:limit]
+    gap = next((index for index, row in enumerate(shown) if row.follows_gap), None)
+    if gap is not None:
+        return Timeline(_stored(view, shown[: gap + 1])[::-1], has_more=True)
+    return Timeline(_stored(view, shown)[::-1], has_more=len(rows) > limit)
+
+
+def timeline_before(view: View, room_id: RoomId, point: Point, limit: int) -> list[StoredEvent]:
+    """The events up to a point of the timeline, newest first."""
+    return _stored(view, view.all(_BEFORE, _at(room_id, point, limit)))
+
+
+def timeline_after(view: View, room_id: RoomId, point: Point, limit: int) -> list[StoredEvent]:
+    """The events after a point of the timeline, oldest first."""
+    return _stored(view, view.all(_AFTER, _at(room_id, point, limit)))
+
+
+def changed_rooms(view: View, after: int, until: int) -> set[RoomId]:
+    """The rooms with live events after one position and up to another."""
+    return {row.room_id for row in view.all(_CHANGED_ROOMS, {"after": after, "until": until})}
+
+
+def find_by_transaction(
+    view: View, device_id: DeviceId, transaction_id: str, room_id: RoomId, event_type: str
+) -> StoredEvent | None:
+    """The event that a device's earlier request with this transaction ID made."""
+    rows = view.all(
+        _BY_TRANSACTION,
+        {"device_id": device_id, "transaction_id": transaction_id, "room_id": room_id},
+    )
+    return next((one for one in _stored(view, rows) if one.event.type == event_type), None)
+
+
+def _at(room_id: RoomId, point: Point, limit: int) -> dict[str, Any]:
+    place = {"position": point.position, "rank": point.rank}
+    return place | {"room_id": room_id, "limit": limit}
+
+
+def _row(stored: StoredEvent) -> dict[str, Any]:
+    device_id, transaction_id = stored.transaction or (None, None)
+    return {
+        "event_id": stored.event.event_id,
+        "room_id": stored.event.room_id,
+        "version_id": stored.event.version.id,
+        "position": stored.position,
+        "rank": stored.rank,
+        "depth": stored.event.depth,
+        "is_ours": stored.is_ours,
+        "is_rejected": stored.is_rejected,
+        "is_soft_failed": stored.is_soft_failed,
+        "follows_gap": stored.follows_gap,
+        "state_before": stored.state_before,
+        "state_after": stored.state_after,
+        "room_state_after": stored.room_state_after,
+        "redacted_by": stored.redacted_by,
+        "transaction_device": device_id,
+        "transaction_id": transaction_id,
+        "pdu": canonical_json.encode_checked(stored.event.pdu),
+    }
+
+
+def _stored(view: View, rows: Sequence[Row[Any]]) -> list[StoredEvent]:
+    redaction_ids = {row.redacted_by for row in rows if row.redacted_by is not None}
+    redactions = load_bodies(view, redaction_ids) if redaction_ids else {}
+    return [
+        StoredEvent(
+            event=_event(view, row),
+            position=row.position,
+            rank=row.rank,
+            is_ours=row.is_ours,
+            is_rejected=row.is_rejected,
+            is_soft_failed=row.is_soft_failed,
+            follows_gap=row.follows_gap,
+            state_before=row.state_before,
+            state_after=row.state_after,
+            room_state_after=row.room_state_after,
+            redacted_by=row.redacted_by,
+            redaction=redactions.get(row.redacted_by),
+            transaction=(row.transaction_device, row.transaction_id)
+            if row.transaction_device is not None
+            else None,
+        )
+        for row in rows
+    ]
+
+
+def _event(view: View, row: Row[Any]) -> Event:
+    is_redacted = row.redacted_by is not None
+    event = caches.of(view).events.find((row.event_id, is_redacted))
+    if event is None:
+        event = _parse(row)
+        _remember(view, event, is_redacted=is_redacted)
+    return event
+
+
+def _parse(row: Row[Any]) -> Event:
+    """Make an event of what was checked when it came in, without checking it again."""
+    pdu, version = canonical_json.decode(row.pdu), ROOM_VERSIONS[row.version_id]
+    return Event(
+        event_id=row.event_id,
+        room_id=row.room_id,
+        sender=pdu["sender"],
+        type=pdu["type"],
+        state_key=pdu.get("state_key"),
+        content=pdu["content"],
+        prev_events=tuple(pdu["prev_events"]),
+        auth_events=tuple(pdu["auth_events"]),
+        depth=pdu["depth"],
+        origin_server_ts=pdu["origin_server_ts"],
+        redacts=_redacts(pdu, version),
+        pdu=pdu,
+        version=version,
+    )
+
+
+def _redacts(pdu: JsonObject, version: RoomVersion) -> EventId | None:
+    if pdu["type"] != "m.room.redaction":
+        return None
+    target = (pdu["content"] if version.redacts_in_content else pdu).get("redacts")
+    return EventId(target) if isinstance(target, str) else None
+
+
+def _remember(view: View, event: Event, *, is_redacted: bool) -> None:
+    caches.of(view).events.keep((event.event_id, is_redacted), event)

@@ -1,0 +1,310 @@
+"""Rooms, who is in them, which servers that makes, and their aliases.
+
+Memberships are those of the room's current state, and invitations to rooms we are not in.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    Column,
+    Index,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from homeserver.matrix import canonical_json, identifiers
+from homeserver.matrix.identifiers import EventId, RoomAlias, RoomId, ServerName, UserId
+from homeserver.storage.tables import metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("room_id", String, primary_key=True),
+    Column("version_id", String, nullable=False),
+    Column("current_state_id", BigInteger, nullable=False),
+    # JSON: the IDs of the events that nothing refers to yet.
+    Column("extremities", LargeBinary, nullable=False),
+    # The depth of the deepest of them.
+    Column("depth", BigInteger, nullable=False),
+    # Whether it stands in the public directory.
+    Column("is_published", Boolean, nullable=False),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("room_id", String, primary_key=True),
+    Column("user_id", String, primary_key=True),
+    Column("server", String, nullable=False),
+    Column("membership", String, nullable=False),
+    Column("event_id", String, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("display_name", String),
+    Column("avatar_url", String),
+    Column("is_forgotten", Boolean, nullable=False),
+    # Only where we are not in the room: JSON, the state that came with an invitation or knock.
+    Column("stripped_state", LargeBinary),
+)
+# In which rooms is this user?
+Index("ix_memberships_user", memberships.c.user_id, memberships.c.membership)
+# Who is in this room, and which servers does that make?
+Index("ix_memberships_room", memberships.c.room_id, memberships.c.membership)
+
+room_aliases = Table(
+    "room_aliases",
+    metadata,
+    Column("alias", String, primary_key=True),
+    Column("room_id", String, nullable=False, index=True),
+    Column("creator", String, nullable=False),
+)
+
+JOINED = frozenset({"join"})
+PRESENT = frozenset({"join", "invite"})
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room whose graph we hold, though we may have left it."""
+
+    room_id: RoomId
+    version_id: str
+    current_state_id: int
+    extremities: tuple[EventId, ...]
+    depth: int
+    is_published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Somebody's membership in a room's current state, or our own in a room we are outside of."""
+
+    room_id: RoomId
+    user_id: UserId
+    membership: str
+    event_id: EventId
+    position: int
+    display_name: str | None = None
+    avatar_url: str | None = None
+    is_forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A room alias of this server."""
+
+    alias: RoomAlias
+    room_id: RoomId
+    creator: UserId
+
+
+_MEMBERSHIP = [memberships.c[name] for name in Membership.__slots__]
+_ROOM = select(rooms).where(rooms.c.room_id == bindparam("room_id"))
+_ADVANCE = (
+    update(rooms)
+    .where(rooms.c.room_id == bindparam("room"))
+    .values(
+        current_state_id=bindparam("state_id"),
+        extremities=bindparam("ends"),
+        depth=bindparam("deepest"),
+    )
+)
+_WANTED: BindParameter[str] = bindparam("memberships", expanding=True)
+_ONE_MEMBERSHIP = select(*_MEMBERSHIP).where(
+    memberships.c.room_id == bindparam("room_id"), memberships.c.user_id == bindparam("user_id")
+)
+_ROOMS_OF = select(*_MEMBERSHIP).where(
+    memberships.c.user_id == bindparam("user_id"), memberships.c.membership.in_(_WANTED)
+)
+_MEMBERS_OF = select(*_MEMBERSHIP).where(
+    memberships.c.room_id == bindparam("room_id"), memberships.c.membership.in_(_WANTED)
+)
+_SERVERS = (
+    select(memberships.c.server)
+    .where(memberships.c.room_id == bindparam("room_id"), memberships.c.membership.in_(_WANTED))
+    .distinct()
+)
+_STRIPPED = select(memberships.c.stripped_state).where(
+    memberships.c.room_id == bindparam("room_id"), memberships.c.user_id == bindparam("user_id")
+)
+_mine, _theirs = memberships.alias("mine"), memberships.alias("theirs")
+_SHARING = (
+    select(_theirs.c.user_id)
+    .join(_mine, _mine.c.room_id == _theirs.c.room_id)
+    .where(
+        _mine.c.user_id == bindparam("user_id"),
+        _mine.c.membership == "join",
+        _theirs.c.membership == "join",
+    )
+    .distinct()
+)
+_SHARED_WITH = _SHARING.where(_theirs.c.user_id == bindparam("other")).limit(1)
+
+
+def save_room(work: UnitOfWork, room: Room) -> None:
+    """Keep a room, in place of what was known of it."""
+    values = asdict(room) | {"extremities": canonical_json.encode(list(room.extremities))}
+    work.upsert(rooms, values)
+
+
+def advance_room(
+    work: UnitOfWork, room_id: RoomId, state_id: int, extremities: Sequence[EventId], depth: int
+) -> None:
+    """Move a room's current state and the ends of its graph on."""
+    work.execute(
+        _ADVANCE,
+        {
+            "room": room_id,
+            "state_id": state_id,
+            "ends": canonical_json.encode(list(extremities)),
+            "deepest": depth,
+        },
+    )
+
+
+def find_room(view: View, room_id: RoomId) -> Room | None:
+    """A room whose graph we hold."""
+    row = view.one_or_none(_ROOM, {"room_id": room_id})
+    return _room(row) if row is not None else None
+
+
+def publish(work: UnitOfWork, room_id: RoomId, *, is_published: bool) -> None:
+    """Put a room into the public directory, or take it out."""
+    statement = update(rooms).where(rooms.c.room_id == room_id)
+    work.execute(statement.values(is_published=is_published))
+
+
+def published_rooms(view: View, limit: int) -> list[Room]:
+    """The rooms in the public directory."""
+    statement = select(rooms).where(rooms.c.is_published).order_by(rooms.c.room_id).limit(limit)
+    return [_room(row) for row in view.all(statement)]
+
+
+def save_memberships(work: UnitOfWork, changed: Iterable[Membership]) -> None:
+    """Keep memberships of the current state. Whoever is in a room again has not forgotten it."""
+    work.upsert_many(
+        memberships,
+        [
+            asdict(one) | {"server": identifiers.server_of(one.user_id), "stripped_state": None}
+            for one in changed
+        ],
+    )
+
+
+def save_outside_membership(
+    work: UnitOfWork, membership: Membership, stripped_state: Sequence[Any]
+) -> None:
+    """Keep our own membership in a room we are not in, with what came along with it."""
+    values = asdict(membership) | {
+        "server": identifiers.server_of(membership.user_id),
+        "stripped_state": canonical_json.encode(list(stripped_state)),
+    }
+    work.upsert(memberships, values)
+
+
+def delete_memberships(work: UnitOfWork, room_id: RoomId, user_ids: Collection[UserId]) -> None:
+    """Drop memberships that the current state does not have any more."""
+    if user_ids:
+        work.execute(
+            delete(memberships).where(
+                memberships.c.room_id == room_id, memberships.c.user_id.in_(list(user_ids))
+            )
+        )
+
+
+def forget_room(work: UnitOfWork, room_id: RoomId, user_id: UserId) -> None:
+    """Leave a room out of everything this user sees."""
+    work.execute(
+        update(memberships)
+        .where(memberships.c.room_id == room_id, memberships.c.user_id == user_id)
+        .values(is_forgotten=True)
+    )
+
+
+def find_membership(view: View, room_id: RoomId, user_id: UserId) -> Membership | None:
+    """Somebody's membership now."""
+    row = view.one_or_none(_ONE_MEMBERSHIP, {"room_id": room_id, "user_id": user_id})
+    return Membership(*row) if row is not None else None
+
+
+def find_stripped_state(view: View, room_id: RoomId, user_id: UserId) -> list[Any]:
+    """The state that came with an invitation to a room we are not in."""
+    stored = view.scalar(_STRIPPED, {"room_id": room_id, "user_id": user_id})
+    return list(canonical_json.decode(stored)) if stored is not None else []
+
+
+def rooms_of(view: View, user_id: UserId, wanted: frozenset[str]) -> list[Membership]:
+    """A user's rooms by membership, forgotten ones left out."""
+    rows = view.all(_ROOMS_OF, {"user_id": user_id, "memberships": list(wanted)})
+    found = (Membership(*row) for row in rows)
+    return [membership for membership in found if not membership.is_forgotten]
+
+
+def members_of(view: View, room_id: RoomId, wanted: frozenset[str]) -> list[Membership]:
+    """A room's people by membership."""
+    rows = view.all(_MEMBERS_OF, {"room_id": room_id, "memberships": list(wanted)})
+    return [Membership(*row) for row in rows]
+
+
+def joined_users(view: View, room_id: RoomId) -> list[UserId]:
+    """Everybody who is in a room."""
+    return [member.user_id for member in members_of(view, room_id, JOINED)]
+
+
+def servers_in_room(
+    view: View, room_id: RoomId, wanted: frozenset[str] = PRESENT
+) -> frozenset[ServerName]:
+    """The servers of everybody who is in a room or invited to it."""
+    rows = view.all(_SERVERS, {"room_id": room_id, "memberships": sorted(wanted)})
+    return frozenset(row.server for row in rows)
+
+
+def shares_room(view: View, user_a: UserId, user_b: UserId) -> bool:
+    """Whether two users are in some room together."""
+    return view.scalar(_SHARED_WITH, {"user_id": user_a, "other": user_b}) is not None
+
+
+def users_sharing_rooms_with(view: View, user_id: UserId) -> frozenset[UserId]:
+    """Everybody who is in some room with this user."""
+    return frozenset(row.user_id for row in view.all(_SHARING, {"user_id": user_id})) - {user_id}
+
+
+def save_alias(work: UnitOfWork, alias: Alias) -> None:
+    """Keep an alias of this server."""
+    work.execute(insert(room_aliases), asdict(alias))
+
+
+def find_alias(view: View, alias: RoomAlias) -> Alias | None:
+    """An alias of this server."""
+    row = view.one_or_none(select(room_aliases).where(room_aliases.c.alias == alias))
+    return Alias(**row._mapping) if row is not None else None  # noqa: SLF001 - public in SQLAlchemy
+
+
+def aliases_of(view: View, room_id: RoomId) -> list[RoomAlias]:
+    """A room's aliases on this server."""
+    statement = select(room_aliases.c.alias).where(room_aliases.c.room_id == room_id)
+    return [row.alias for row in view.all(statement.order_by(room_aliases.c.alias))]
+
+
+def delete_alias(work: UnitOfWork, alias: RoomAlias) -> None:
+    """Let go of an alias."""
+    work.execute(delete(room_aliases).where(room_aliases.c.alias == alias))
+
+
+def _room(row: Row[Any]) -> Room:
+    return replace(
+        Room(**row._mapping),  # noqa: SLF001 - public in SQLAlchemy
+        extremities=tuple(canonical_json.decode(row.extremities)),
+    )
