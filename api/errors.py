@@ -21,8 +21,12 @@ _STATUS: dict[type[errors.HomeserverError], int] = {
     errors.BadSignature: 403,
     errors.PeerUnreachable: 404,
     errors.PeerRefused: 403,
+    errors.PeerFileTooLarge: 502,
+    errors.PeerFileBroken: 502,
+    errors.NotYetUploaded: 504,
     errors.NotConnected: 403,
     errors.Conflict: 409,
+    errors.SetByServer: 405,
 }
 
 

@@ -145,6 +145,22 @@ class PeerRefused(HomeserverError):
     errcode = "M_FORBIDDEN"
 
 
+class PeerFileTooLarge(HomeserverError):
+    """The other server's file is larger than this server takes."""
+
+    errcode = "M_TOO_LARGE"
+
+
+class PeerFileBroken(HomeserverError):
+    """The other server did not send the whole file."""
+
+
+class NotYetUploaded(HomeserverError):
+    """The file has not been uploaded yet."""
+
+    errcode = "M_NOT_YET_UPLOADED"
+
+
 class NotConnected(HomeserverError):
     """Your server is not connected to that person's server. Invite them to connect first."""
 
@@ -161,3 +177,37 @@ class Conflict(HomeserverError):
     """That clashes with what is there already."""
 
     errcode = "M_UNKNOWN"
+
+
+class InvalidSignature(HomeserverError):
+    """A key or a signature that a client uploaded is not signed as it must be."""
+
+    errcode = "M_INVALID_SIGNATURE"
+
+
+class WrongBackupVersion(Forbidden):
+    """That is not the current key backup."""
+
+    errcode = "M_WRONG_ROOM_KEYS_VERSION"
+
+    def __init__(self, *, current_version: str) -> None:
+        """Say which version is the current one."""
+        super().__init__(None, current_version=current_version)
+
+
+class SetByServer(HomeserverError):
+    """That account data is kept by the server and cannot be set here."""
+
+    errcode = "M_BAD_JSON"
+
+
+class ProfileTooLarge(HomeserverError):
+    """A whole profile must be smaller than 64 KiB."""
+
+    errcode = "M_PROFILE_TOO_LARGE"
+
+
+class KeyTooLarge(HomeserverError):
+    """The name of a profile field may have at most 255 bytes."""
+
+    errcode = "M_KEY_TOO_LARGE"
