@@ -1,0 +1,21 @@
+"""Cut lists so that they fit into one answer."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from homeserver.matrix import canonical_json
+
+T = TypeVar("T")
+
+# An envelope holds 256 KiB; the rest is for what stands beside the list.
+ANSWER_BYTES = 176 * 1024
+
+
+def fitting(entries: Sequence[T], limit: int = ANSWER_BYTES) -> list[T]:
+    """The first entries that fit into so many bytes of JSON, at least one of them."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(canonical_json.encode_checked(entry)) + 1
+        if size > limit:
+            return list(entries[: max(count, 1)])
+    return list(entries)
