@@ -107,7 +107,7 @@ class NioClient:
 
         def is_edit(event: nio.Event) -> bool:
             words = _content(event).get("m.new_content", {}).get("body")
-            return _relation(event) == relation and words == text
+            return bool(_relation(event) == relation and words == text)
 
         await eventually(lambda: self._find(room_id, is_edit), f"edit to {text}")
 

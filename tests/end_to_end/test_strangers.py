@@ -1,0 +1,176 @@
+"""A server that was not agreed to gets the same bytes, whatever it tries."""
+
+import contextlib
+import random
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from homeserver.testing import processes
+from homeserver.testing.processes import Server
+from homeserver.testing.recording import RecordingProxy
+from tests.end_to_end import watched
+
+BUCKETS = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10)
+ODD_SIZES = (0, 1, 1023, 1025, 5_000, (256 << 10) - 1, (256 << 10) + 1, 300_000)
+METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LETMEIN")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Alice's server with a peer in each standing, and the paths her peers were seen to use."""
+
+    alice: Server
+    lonely: Server
+    paths: dict[str, list[str]]
+
+    @property
+    def every_path(self) -> list[str]:
+        return [path for paths in self.paths.values() for path in paths]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("strangers")
+    alice = Server(directory=directory / "alice")
+    others = {
+        name: Server(directory=directory / name, user=name)
+        for name in ("active", "paused", "revoked")
+    }
+    lonely = Server(directory=directory / "lonely", user="lonely")
+    with (
+        watched.behind_proxy(alice) as proxy,
+        processes.running(alice, lonely, *others.values()),
+    ):
+        paths = {name: connect(alice, other, proxy) for name, other in others.items()}
+        alice.command("peers", "pause", others["paused"].status()["server_name"])
+        alice.command("peers", "revoke", others["revoked"].status()["server_name"])
+        alice.command("peers", "invite")
+        yield Scene(alice, lonely, paths)
+
+
+def connect(alice: Server, other: Server, proxy: RecordingProxy) -> list[str]:
+    """Connect, and return the paths that were used: the invitation's and the one made for them."""
+    before = {one.path for one in proxy.exchanges()}
+    processes.connect(alice, other)
+    used = {one.path for one in proxy.exchanges()} - before
+    assert len(used) >= 2
+    return sorted(used)
+
+
+def answer_to(server: Server, method: str, path: str, body: bytes = b"") -> bytes:
+    """Every byte that one request brings back."""
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(head.encode() + body)
+        answer = bytearray()
+        while chunk := connection.recv(65_536):
+            answer += chunk
+    return bytes(answer)
+
+
+def refusal(server: Server) -> bytes:
+    """What a stranger with the right size of box gets at an address that never was."""
+    path = "/_federation/v1/deliver/" + "A" * 22
+    return answer_to(server, "POST", path, random.Random(0).randbytes(1 << 10))
+
+
+def differing(server: Server, tries: dict[str, tuple[str, str, bytes]]) -> dict[str, bytes]:
+    expected = refusal(server)
+    assert expected.startswith(b"HTTP/1.1 ")
+    answers = {name: answer_to(server, *one) for name, one in tries.items()}
+    return {name: answer[:300] for name, answer in answers.items() if answer != expected}
+
+
+def test_every_address_refuses_a_bad_box_with_the_same_bytes(scene: Scene) -> None:
+    chance = random.Random(1)
+    tries = {
+        f"{name} {path} {size}": ("POST", path, chance.randbytes(size))
+        for name, paths in scene.paths.items()
+        for path in paths
+        for size in BUCKETS
+    }
+    assert differing(scene.alice, tries) == {}
+
+
+def test_every_odd_size_is_refused_with_the_same_bytes(scene: Scene) -> None:
+    chance = random.Random(2)
+    tries = {
+        f"{path} {size}": ("POST", path, chance.randbytes(size))
+        for path in [*scene.every_path, "/_federation/v1/deliver/" + "B" * 22]
+        for size in ODD_SIZES
+    }
+    assert differing(scene.alice, tries) == {}
+
+
+def test_every_method_is_refused_with_the_same_bytes(scene: Scene) -> None:
+    body = random.Random(3).randbytes(1 << 10)
+    tries = {
+        f"{method} {path}": (method, path, body)
+        for method in METHODS
+        for path in [*scene.every_path, "/_federation/v1/deliver/" + "C" * 22]
+    }
+    assert differing(scene.alice, tries) == {}
+
+
+def test_asking_for_the_head_alone_gets_the_head_of_the_same_bytes(scene: Scene) -> None:
+    head = refusal(scene.alice).partition(b"\r\n\r\n")[0]
+    for path in scene.every_path:
+        assert answer_to(scene.alice, "HEAD", path).partition(b"\r\n\r\n")[0] == head
+
+
+def test_every_path_below_federation_is_refused_with_the_same_bytes(scene: Scene) -> None:
+    address = scene.paths["active"][0]
+    paths = [
+        "/_federation/",
+        "/_federation/v1",
+        "/_federation/v1/",
+        "/_federation/v1/deliver",
+        "/_federation/v1/deliver/",
+        "/_federation/v1/deliver/x",
+        "/_federation/v1/deliver/" + "x" * 4_000,
+        "/_federation/v1/deliver/%00",
+        "/_federation/v1/deliver/%ff%fe",
+        "/_federation/v1/deliver/a/b/c",
+        "/_federation/v1/version",
+        "/_federation/v2/deliver/" + "A" * 22,
+        "/_federation/metrics",
+        address + "/",
+        address + "/x",
+        address + "?x=1",
+        address + "%20",
+        address.upper(),
+    ]
+    body = random.Random(4).randbytes(1 << 10)
+    tries = {
+        f"{method} {path}": (method, path, body) for path in paths for method in ("POST", "GET")
+    }
+    assert differing(scene.alice, tries) == {}
+
+
+def test_a_server_without_peers_answers_strangers_the_same(scene: Scene) -> None:
+    assert refusal(scene.lonely) == refusal(scene.alice)
+    for path in scene.every_path:
+        assert answer_to(scene.lonely, "POST", path, bytes(1 << 10)) == refusal(scene.alice)
+
+
+def test_a_refusal_names_no_program_and_no_time(scene: Scene) -> None:
+    head = refusal(scene.alice).partition(b"\r\n\r\n")[0].lower()
+    for header in (b"\r\nserver:", b"\r\ndate:", b"\r\naccess-control"):
+        assert header not in head
+
+
+def test_a_stranger_leaves_no_line_in_the_log_and_no_word_in_the_audit(scene: Scene) -> None:
+    log = scene.lonely.log_file.read_bytes()
+    for number in range(50):
+        path = f"/_federation/v1/deliver/{number:022}"
+        answer_to(scene.lonely, "POST", path, random.Random(number).randbytes(4 << 10))
+    assert scene.lonely.log_file.read_bytes() == log
+    assert scene.lonely.status()["inbox_pending"] == 0
+    assert sum(scene.lonely.status()["peers"].values()) == 0
