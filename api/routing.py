@@ -128,7 +128,7 @@ class Binder:
             return self._requester
         if wanted is web.Request:
             return _request
-        if "{" + name in route.path:
+        if f"{{{name}}}" in route.path or f"{{{name}:" in route.path:
             return _part_of_path(name)
         if get_origin(wanted) is Annotated and _FromQuery in get_args(wanted):
             return _query(get_args(wanted)[0])

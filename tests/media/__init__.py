@@ -1,0 +1,1 @@
+"""Files: storing, fetching, thumbnails."""
