@@ -312,11 +312,16 @@ class Config(Section):
         return listeners
 
     @property
+    def data_directory(self) -> Path:
+        """The directory of the server's files; absolute once the settings are loaded."""
+        return self.data_dir
+
+    @property
     def database_url(self) -> str:
         """The database's URL as SQLAlchemy wants it, with a SQLite file's path made absolute."""
         scheme, _, file = self.database.url.partition("sqlite:///")
         if not scheme and file:
-            return f"sqlite:///{self.data_dir / file}"
+            return f"sqlite:///{self.data_directory / file}"
         if self.database.password_file is None:
             return self.database.url
         password = self.path(self.database.password_file).read_text(encoding="utf-8").strip()
@@ -326,7 +331,7 @@ class Config(Section):
 
     def path(self, relative: Path) -> Path:
         """A file that a setting names: relative to the data directory, or absolute."""
-        return self.data_dir / relative
+        return self.data_directory / relative
 
     def listener_serving(self, service: Service) -> Listener | None:
         """The first listener that answers such requests."""

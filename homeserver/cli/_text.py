@@ -1,0 +1,43 @@
+"""Plain aligned text for people to read."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_GAP = "  "
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns under their heads, as wide as their widest entry."""
+    lines = [list(heads), *([show(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return "\n".join(
+        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """One value a line, each after its name."""
+    width = max((len(name) for name in values), default=0) + 1
+    return "\n".join(f"{name + ':':<{width}}{_GAP}{show(v)}".rstrip() for name, v in values.items())
+
+
+def show(value: Any) -> str:
+    """A value as a person reads it: yes and no, a dash for nothing."""
+    if value is None or value in ([], {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {show(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(show(inner) for inner in value)
+    return str(value)
+
+
+def moment(milliseconds: int | None) -> str:
+    """A point in time, by the clock on this machine's wall."""
+    if milliseconds is None:
+        return "never"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(milliseconds / 1000))

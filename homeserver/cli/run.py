@@ -1,0 +1,44 @@
+"""`homeserver run`: start the server and say how to use it."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from homeserver import errors
+from homeserver.cli._options import config_option, load_config
+from homeserver.config import Config
+
+
+@click.command("run")
+@config_option
+def command(config_file: Path | None) -> None:
+    """Start the server. Ctrl-C or SIGTERM ends it."""
+    config = load_config(config_file)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=config.logging.level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    from homeserver.app import running
+
+    try:
+        running.serve(config, lambda: click.echo(_welcome(config, config_file)))
+    except errors.HomeserverError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"The server cannot start: {error}.") from error
+
+
+def _welcome(config: Config, config_file: Path | None) -> str:
+    listener = config.listener_serving("client")
+    option = f" --config {config_file}" if config_file else ""
+    return (
+        "The server is running.\n"
+        "Type into a Matrix client:\n"
+        f"  homeserver:  {listener.url if listener else 'no listener serves clients'}\n"
+        f"  user name:   {config.server.user_name}    (just so, without @ and server name)\n"
+        "Invite somebody:\n"
+        f"  homeserver peers invite{option}\n"
+    )
