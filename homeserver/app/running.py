@@ -27,7 +27,7 @@ def serve(config: Config, announce: Callable[[], None]) -> None:
 
     Raises AlreadyRunning, and OSError where a port is taken.
     """
-    with _only_one(config.data_dir):
+    with _only_one(config.data_directory):
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, announce))
 
@@ -49,7 +49,7 @@ async def started(config: Config) -> AsyncIterator[wiring.Server]:
         server = wiring.build(config)
         stack.push_async_callback(server.close)
         for listener in config.listeners:
-            await _open(listener, config.data_dir, server, stack)
+            await _open(listener, config.data_directory, server, stack)
         await server.start_workers()
         yield server
 

@@ -1,0 +1,68 @@
+"""Set up a new server: its keys, its database, its owner's account."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from federation import own_identity
+from homeserver import errors
+from homeserver.accounts import passwords, registration
+from homeserver.config import Config
+from homeserver.keyring import Keyring, open_keyring
+from homeserver.matrix.identifiers import ServerName, UserId, parse_user_id
+from homeserver.ports import SystemClock, SystemEntropy
+from homeserver.storage.database import Database
+from homeserver.storage.wake_ups import WakeUps
+
+
+class AlreadyInitialised(errors.HomeserverError):
+    """There is a server in this data directory already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What the owner has to know; the phrase is kept nowhere else."""
+
+    server_name: ServerName
+    user_id: UserId
+    node_id: str
+    recovery_phrase: str
+
+
+def initialise(config: Config, user_name: str, password: str) -> Initialised:
+    """Make a server in the configuration's data directory. Raises AlreadyInitialised."""
+    directory = config.data_directory
+    if own_identity.exists(directory):
+        raise AlreadyInitialised
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock = SystemClock()
+    name = ServerName(config.server.server_name) if config.server.server_name else None
+    own, phrase = own_identity.create(SystemEntropy(), clock.now_ms(), name)
+    user_id = parse_user_id(f"@{user_name}:{own.server_name}")
+    own_identity.save(own, directory, open_keyring(directory, passphrase(config)))
+    asyncio.run(_create_owner(config, user_id, password, clock.now_ms()))
+    return Initialised(own.server_name, user_id, own.node_id, phrase)
+
+
+def passphrase(config: Config) -> str | None:
+    """What unlocks the master key, from the file that the settings name."""
+    file: Path | None = config.secrets.passphrase_file
+    if file is None:
+        return None
+    return config.path(file).read_text(encoding="utf-8").rstrip("\r\n")
+
+
+def unlock(config: Config, ask: str | None = None) -> Keyring:
+    """Open the master key of a server, with the passphrase asked for if there is no file."""
+    return open_keyring(config.data_directory, passphrase(config) or ask)
+
+
+async def _create_owner(config: Config, user_id: UserId, password: str, now_ms: int) -> None:
+    password_hash = await asyncio.to_thread(passwords.hash_at_once, password)
+    database = Database(config.database_url, WakeUps())
+    try:
+        await database.write(
+            lambda work: registration.create_owner(work, user_id, password_hash, now_ms)
+        )
+    finally:
+        database.close()
