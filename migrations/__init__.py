@@ -1,1 +1,1 @@
-"""Alembic migrations of the database."""
+"""The history of the database's schema, one file a step. `make migration name=…` writes the next."""
