@@ -1,0 +1,46 @@
+"""`python -m tests.benchmark`: measure one server, and two, and print tables.
+
+Run it on a quiet machine. `--one` and `--two` run one half; `--ratchets` chooses the library.
+"""
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import platform
+import time
+
+from tests.benchmark import one_server, two_servers
+from tests.benchmark.measuring import print_table
+
+
+def main() -> None:
+    """Run what was asked for; both halves unless one is named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmark")
+    parser.add_argument("--one", action="store_true", help="only one server")
+    parser.add_argument("--two", action="store_true", help="only two servers")
+    parser.add_argument("--ratchets", choices=("python-olm", "vodozemac"), default=None)
+    wishes = parser.parse_args()
+    is_whole = wishes.one == wishes.two
+    started = time.monotonic()
+    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {_load()}")
+    if wishes.one or is_whole:
+        print_table("One server", asyncio.run(one_server.measure()))
+    if wishes.two or is_whole:
+        libraries = [wishes.ratchets] if wishes.ratchets else _libraries()
+        rows = [row for one in libraries for row in asyncio.run(two_servers.measure(one))]
+        print_table("Two servers", rows)
+    print(f"\nmeasured in {time.monotonic() - started:.0f} s, {_load()}")
+
+
+def _libraries() -> list[str]:
+    modules = {"python-olm": "olm", "vodozemac": "vodozemac"}
+    return [name for name, module in modules.items() if importlib.util.find_spec(module)]
+
+
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.1f}"
+
+
+if __name__ == "__main__":
+    main()
