@@ -10,10 +10,10 @@ import pytest
 
 from homeserver.testing import processes
 from homeserver.testing.client import Client
+from homeserver.testing.encrypted_client import NioClient, nio_client
 from homeserver.testing.processes import Server
 from tests.end_to_end import js_client
 from tests.end_to_end.js_client import JsClient
-from tests.end_to_end.nio_client import NioClient, nio_client
 
 RATCHETS = [
     pytest.param(("python-olm", "python-olm"), id="python-olm"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import platformdirs
 
-from tests.end_to_end.person import PATIENCE_S, Heard
+from homeserver.testing.encrypted_client import PATIENCE_S, Heard
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "javascript"
 _INSTALL_LIMIT_S = 180.0

@@ -1,33 +1,11 @@
 """What the tests let somebody do with a client, whichever client it is."""
 
-import asyncio
 import io
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from PIL import Image
 
-T = TypeVar("T")
-
-PATIENCE_S = 30.0
-
-ENCRYPTION = {
-    "type": "m.room.encryption",
-    "state_key": "",
-    "content": {"algorithm": "m.megolm.v1.aes-sha2"},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A message as the one who reads it sees it, decrypted."""
-
-    event_id: str
-    sender: str
-    content: dict[str, Any]
-    was_encrypted: bool
+from homeserver.testing.encrypted_client import Heard
 
 
 class Person(Protocol):
@@ -157,17 +135,6 @@ async def exchange_everything(alice: Person, bob: Person, room_id: str) -> None:
 
     await bob.type_something(room_id)
     await alice.sees_typing(room_id, bob.user_id)
-
-
-async def eventually(look: Callable[[], T | None], what: str) -> T:
-    """Look until there is something to see."""
-    limit = time.monotonic() + PATIENCE_S
-    while time.monotonic() < limit:
-        seen = look()
-        if seen:
-            return seen
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"did not happen in {PATIENCE_S:.0f} s: {what}")
 
 
 def png(width: int, height: int) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from homeserver.testing.client import Client, Refused
-from tests.end_to_end.person import PATIENCE_S
+from homeserver.testing.encrypted_client import PATIENCE_S
 
 
 async def meet(host: Client, guest: Client) -> str:

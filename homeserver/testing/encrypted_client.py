@@ -1,18 +1,49 @@
-"""Somebody who uses matrix-nio, with end-to-end encryption."""
+"""Somebody who uses matrix-nio, a real client library, with end-to-end encryption.
+
+Needs `matrix-nio[e2e]`, which is installed for development only. What the person waits for fails
+with `DidNotHappen` after `PATIENCE_S`.
+"""
 
 import asyncio
 import contextlib
 import io
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import nio
 from nio.crypto import attachments
 
-from tests.end_to_end.person import ENCRYPTION, Heard, eventually
-
 ResponseT = TypeVar("ResponseT")
+T = TypeVar("T")
+
+PATIENCE_S = 30.0
+
+ENCRYPTION = {
+    "type": "m.room.encryption",
+    "state_key": "",
+    "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+}
+
+
+class DidNotHappen(AssertionError):
+    """Something that should have been seen was not, in time."""
+
+
+class NioRefused(AssertionError):
+    """The server did not answer as the client expected; the message is nio's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message as the one who reads it sees it, decrypted."""
+
+    event_id: str
+    sender: str
+    content: dict[str, Any]
+    was_encrypted: bool
 
 
 class NioClient:
@@ -28,14 +59,17 @@ class NioClient:
 
     @property
     def user_id(self) -> str:
+        """The full user ID, as the server told it."""
         return str(self._client.user_id)
 
     @property
     def device_id(self) -> str:
+        """This device."""
         return str(self._client.device_id)
 
     @classmethod
     async def log_in(cls, url: str, user: str, password: str, store: Path) -> "NioClient":
+        """Log in with the short user name, upload keys, and sync from then on."""
         _make(store)
         client = nio.AsyncClient(
             url,
@@ -55,6 +89,7 @@ class NioClient:
         self._syncing = asyncio.create_task(self._client.sync_forever(timeout=2_000))
 
     async def create_encrypted_room(self, name: str, invite: list[str]) -> str:
+        """Create a private room that is encrypted from the start."""
         created = _check(
             await self._client.room_create(name=name, invite=invite, initial_state=[ENCRYPTION]),
             nio.RoomCreateResponse,
@@ -64,6 +99,7 @@ class NioClient:
         return room_id
 
     async def join(self, room_id: str) -> None:
+        """Wait for the invite, accept it, and wait until the client knows the room."""
         await eventually(lambda: room_id in self._client.invited_rooms, f"an invite to {room_id}")
         _check(await self._client.join(room_id), nio.JoinResponse)
         await self._knows(room_id)
@@ -75,6 +111,8 @@ class NioClient:
         )
 
     async def sees_member(self, room_id: str, user_id: str) -> None:
+        """Wait until somebody is joined."""
+
         def has_joined() -> bool:
             room = self._client.rooms.get(room_id)
             return bool(room and user_id in room.users and user_id not in room.invited_users)
@@ -82,27 +120,32 @@ class NioClient:
         await eventually(has_joined, f"{user_id} joined")
 
     async def send(self, room_id: str, event_type: str, content: dict[str, Any]) -> str:
+        """Encrypt and send an event; reactions go out as they are, as clients do it."""
         sent = await self._client.room_send(
             room_id, event_type, content, ignore_unverified_devices=True
         )
         return str(_check(sent, nio.RoomSendResponse).event_id)
 
     async def hears(self, room_id: str, text: str) -> Heard:
+        """Wait for a readable message with this text."""
         event = await eventually(
             lambda: self._find(room_id, lambda one: _content(one).get("body") == text), text
         )
         return Heard(event.event_id, event.sender, _content(event), event.decrypted)
 
     async def redact(self, room_id: str, event_id: str) -> None:
+        """Take an event back."""
         _check(await self._client.room_redact(room_id, event_id), nio.RoomRedactResponse)
 
     async def sees_reaction(self, room_id: str, event_id: str, key: str) -> None:
+        """Wait for a reaction to an event."""
         relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
         await eventually(
             lambda: self._find(room_id, lambda one: _relation(one) == relation), f"reaction {key}"
         )
 
     async def sees_edit(self, room_id: str, event_id: str, text: str) -> None:
+        """Wait until an event was edited to this text."""
         relation = {"rel_type": "m.replace", "event_id": event_id}
 
         def is_edit(event: nio.Event) -> bool:
@@ -112,6 +155,7 @@ class NioClient:
         await eventually(lambda: self._find(room_id, is_edit), f"edit to {text}")
 
     async def sees_redacted(self, room_id: str, event_id: str) -> None:
+        """Wait until an event was taken back."""
         await eventually(
             lambda: self._find(
                 room_id,
@@ -121,10 +165,12 @@ class NioClient:
         )
 
     async def read(self, room_id: str, event_id: str) -> None:
+        """Tell that everything up to an event was read."""
         marked = await self._client.update_receipt_marker(room_id, event_id)
         _check(marked, nio.UpdateReceiptMarkerResponse)
 
     async def sees_read(self, room_id: str, event_id: str, by: str) -> None:
+        """Wait until somebody told that they read an event."""
         await eventually(
             lambda: any(
                 receipt.event_id == event_id and receipt.user_id == by
@@ -136,9 +182,11 @@ class NioClient:
         )
 
     async def type_something(self, room_id: str) -> None:
+        """Tell that we type."""
         _check(await self._client.room_typing(room_id), nio.RoomTypingResponse)
 
     async def sees_typing(self, room_id: str, user_id: str) -> None:
+        """Wait until somebody types."""
         await eventually(
             lambda: any(
                 user_id in event.users
@@ -149,24 +197,27 @@ class NioClient:
         )
 
     async def upload(self, content: bytes, content_type: str) -> str:
+        """Upload a file as it is and return its mxc URI."""
         response, _ = await self._client.upload(
             io.BytesIO(content), content_type, filesize=len(content)
         )
         return str(_check(response, nio.UploadResponse).content_uri)
 
     async def upload_encrypted(self, content: bytes) -> dict[str, Any]:
+        """Encrypt a file as an attachment, upload it and return its `EncryptedFile`."""
         response, keys = await self._client.upload(
             io.BytesIO(content), encrypt=True, filesize=len(content)
         )
         uploaded = _check(response, nio.UploadResponse)
-        assert keys is not None
-        return {"url": uploaded.content_uri, **keys}
+        return {"url": uploaded.content_uri, **(keys or {})}
 
     async def download(self, mxc_uri: str) -> bytes:
+        """Fetch a file."""
         got = await self._client.download(mxc_uri)
         return bytes(_check(got, nio.MemoryDownloadResponse).body)
 
     async def download_encrypted(self, file: dict[str, Any]) -> bytes:
+        """Fetch an encrypted attachment and decrypt it."""
         ciphertext = await self.download(file["url"])
         return bytes(
             attachments.decrypt_attachment(
@@ -175,19 +226,23 @@ class NioClient:
         )
 
     async def thumbnail(self, mxc_uri: str, width: int, height: int) -> bytes:
+        """Fetch a smaller picture that the server made."""
         server_name, _, media_id = mxc_uri.removeprefix("mxc://").partition("/")
         got = await self._client.thumbnail(server_name, media_id, width, height)
         return bytes(_check(got, nio.ThumbnailResponse).body)
 
     async def device_ids(self) -> list[str]:
+        """All devices of this user."""
         listed = _check(await self._client.devices(), nio.DevicesResponse)
         return [device.id for device in listed.devices]
 
     async def log_out(self) -> None:
+        """End this device's session."""
         await self._stop_syncing()
         _check(await self._client.logout(), nio.LogoutResponse)
 
     async def close(self) -> None:
+        """Let go of connections and files; the session stays."""
         await self._stop_syncing()
         await self._client.close()
         if self._client.store is not None:
@@ -221,8 +276,20 @@ async def nio_client(url: str, user: str, password: str, store: Path) -> AsyncIt
         await person.close()
 
 
+async def eventually(look: Callable[[], T | None], what: str) -> T:
+    """Look until there is something to see."""
+    limit = time.monotonic() + PATIENCE_S
+    while time.monotonic() < limit:
+        seen = look()
+        if seen:
+            return seen
+        await asyncio.sleep(0.02)
+    raise DidNotHappen(f"did not happen in {PATIENCE_S:.0f} s: {what}")
+
+
 def _check(response: Any, wanted: type[ResponseT]) -> ResponseT:
-    assert isinstance(response, wanted), response
+    if not isinstance(response, wanted):
+        raise NioRefused(str(response))
     return response
 
 
