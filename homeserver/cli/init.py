@@ -108,7 +108,7 @@ def _set_up(wishes: _Wishes, settings: Any, parsed: Config, password: str | None
     """Make everything, or nothing; return what the owner has to know."""
     from homeserver.app import initialising
 
-    chosen = password or _new_password()
+    chosen = password or _make_password()
     with _all_or_nothing(parsed.data_directory, wishes.file.parent):
         try:
             made = initialising.initialise(parsed, parsed.server.user_name, chosen)
@@ -217,7 +217,7 @@ def _read_password(file: str | None) -> str | None:
     return password
 
 
-def _new_password() -> str:
+def _make_password() -> str:
     return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
 
 
