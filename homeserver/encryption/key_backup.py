@@ -17,6 +17,8 @@ from homeserver.storage.database import Database
 from homeserver.storage.encryption import Backup, BackupKey
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
+__all__ = ["BackupKey", "KeyBackup", "Where", "to_json"]
+
 # Longer numbers do not fit the column.
 _DIGITS_LIMIT = 15
 
@@ -43,7 +45,7 @@ class KeyBackup:
 
         Spec: client-server-api#post_matrixclientv3room_keysversion
         """
-        raw = _to_json(auth_data)
+        raw = to_json(auth_data)
         version = await self._database.write(
             lambda work: encryption.save_backup(work, requester.user_id, algorithm, raw)
         )
@@ -75,7 +77,7 @@ class KeyBackup:
 
         Spec: client-server-api#put_matrixclientv3room_keysversionversion
         """
-        raw = _to_json(auth_data)
+        raw = to_json(auth_data)
 
         def save(work: UnitOfWork) -> None:
             backup = _load(work, requester.user_id, version)
@@ -210,7 +212,8 @@ def _is_better(offered: BackupKey, held: BackupKey | None) -> bool:
     ) < (not held.is_verified, held.first_message_index, held.forwarded_count)
 
 
-def _to_json(value: JsonObject) -> bytes:
+def to_json(value: JsonObject) -> bytes:
+    """What a client encrypted, as it is stored. Raises BadJson where it is nested too deeply."""
     try:
         return orjson.dumps(value)
     except TypeError as error:

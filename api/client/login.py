@@ -1,0 +1,142 @@
+"""Log in, refresh, log out; registration, which is refused.
+
+Spec: client-server-api#legacy-api
+"""
+
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, StrictBool, StrictStr
+
+from api.routing import JsonBody, Routes
+from homeserver import errors
+from homeserver.accounts import interactive_auth
+from homeserver.accounts.devices import Devices
+from homeserver.accounts.login import Attempt, LogIn
+from homeserver.accounts.sessions import Sessions
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.ports import Requester
+
+routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
+
+_PASSWORD = "m.login.password"  # noqa: S105 - a login type, no password
+
+
+class LogInBody(BaseModel):
+    """What a client sends to log in."""
+
+    type: StrictStr
+    identifier: JsonObject | None = None
+    user: StrictStr | None = None
+    password: StrictStr | None = None
+    device_id: StrictStr | None = None
+    initial_device_display_name: StrictStr | None = None
+    refresh_token: StrictBool = False
+
+
+class LoggedInAnswer(BaseModel):
+    """A new session."""
+
+    user_id: str
+    access_token: str
+    device_id: str
+    home_server: str
+    refresh_token: str | None
+    expires_in_ms: int | None
+
+
+class RefreshBody(BaseModel):
+    """The token that renews."""
+
+    refresh_token: StrictStr
+
+
+@routes.get("/login", public=True)
+async def list_flows() -> JsonObject:
+    """How one can log in.
+
+    Spec: client-server-api#get_matrixclientv3login
+    """
+    return {"flows": [{"type": _PASSWORD}]}
+
+
+@routes.post("/login", public=True)
+async def log_in(body: LogInBody, request: web.Request, door: LogIn) -> LoggedInAnswer:
+    """Log in with the password.
+
+    Spec: client-server-api#post_matrixclientv3login
+    """
+    if body.type != _PASSWORD:
+        raise errors.HomeserverError("Only m.login.password is known here.")
+    if body.password is None:
+        raise errors.MissingParam("password is missing.")
+    attempt = Attempt(
+        user=interactive_auth.name_in({"identifier": body.identifier, "user": body.user}),
+        password=body.password,
+        device_id=body.device_id,
+        device_name=body.initial_device_display_name,
+        can_refresh=body.refresh_token,
+    )
+    session = await door.log_in(attempt, request.remote)
+    user_id = session.requester.user_id
+    return LoggedInAnswer(
+        user_id=user_id,
+        access_token=session.issued.access_token,
+        device_id=session.requester.device_id,
+        home_server=user_id.partition(":")[2],
+        refresh_token=session.issued.refresh_token,
+        expires_in_ms=session.issued.expires_in_ms,
+    )
+
+
+@routes.post("/refresh", public=True)
+async def refresh(body: RefreshBody, sessions: Sessions) -> JsonObject:
+    """Renew the access token.
+
+    Spec: client-server-api#post_matrixclientv3refresh
+    """
+    issued = await sessions.refresh(body.refresh_token)
+    return {
+        "access_token": issued.access_token,
+        "refresh_token": issued.refresh_token,
+        "expires_in_ms": issued.expires_in_ms,
+    }
+
+
+@routes.post("/logout")
+async def log_out(requester: Requester, sessions: Sessions) -> JsonObject:
+    """End this session; its device is gone with it.
+
+    Spec: client-server-api#post_matrixclientv3logout
+    """
+    await sessions.end(requester.user_id, [requester.device_id])
+    return {}
+
+
+@routes.post("/logout/all")
+async def log_out_everywhere(requester: Requester, devices: Devices) -> JsonObject:
+    """End every session of the owner.
+
+    Spec: client-server-api#post_matrixclientv3logoutall
+    """
+    await devices.delete_all(requester)
+    return {}
+
+
+@routes.post("/register", public=True)
+async def register(body: JsonBody) -> Any:
+    """Refuse: this server belongs to one person, who has an account.
+
+    Spec: client-server-api#post_matrixclientv3register
+    """
+    del body
+    raise errors.Forbidden("Nobody can register here.")
+
+
+@routes.get("/register/available", public=True)
+async def check_name() -> Any:
+    """Refuse in the same way for every name: who lives here is nobody's business.
+
+    Spec: client-server-api#get_matrixclientv3registeravailable
+    """
+    raise errors.Forbidden("Nobody can register here.")

@@ -1,0 +1,70 @@
+"""What this server can do, and where it is: versions, capabilities, discovery.
+
+Spec: client-server-api#server-administration, client-server-api#capabilities-negotiation
+"""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from api.routing import Routes
+from homeserver.matrix import room_versions
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.ports import Requester
+
+routes = Routes("/_matrix/client")
+versioned = Routes("/_matrix/client/v3")
+well_known = Routes("/.well-known/matrix")
+
+# Clients look for literal members of this list, so every one is named.
+_VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """Where clients reach this server, if the owner said so."""
+
+    url: str | None
+
+
+@routes.get("/versions", public=True)
+async def list_versions() -> JsonObject:
+    """The versions of the specification this server follows.
+
+    Spec: client-server-api#get_matrixclientversions
+    """
+    return {"versions": list(_VERSIONS), "unstable_features": {}}
+
+
+@versioned.get("/capabilities")
+async def list_capabilities(requester: Requester) -> JsonObject:
+    """What the owner may do here.
+
+    Spec: client-server-api#get_matrixclientv3capabilities
+    """
+    del requester
+    return {
+        "capabilities": {
+            "m.change_password": {"enabled": True},
+            "m.room_versions": {
+                "default": room_versions.DEFAULT,
+                "available": dict.fromkeys(room_versions.ROOM_VERSIONS, "stable"),
+            },
+            "m.set_displayname": {"enabled": True},
+            "m.set_avatar_url": {"enabled": True},
+            "m.profile_fields": {"enabled": True},
+            "m.3pid_changes": {"enabled": False},
+            "m.get_login_token": {"enabled": False},
+            "m.forget_forced_upon_leave": {"enabled": False},
+        }
+    }
+
+
+@well_known.get("/client", public=True)
+async def discover(request: web.Request, base_url: BaseUrl) -> JsonObject:
+    """Where clients that were given the server's name find it.
+
+    Spec: client-server-api#getwell-knownmatrixclient
+    """
+    url = base_url.url or f"{request.scheme}://{request.host}"
+    return {"m.homeserver": {"base_url": url}}

@@ -1,0 +1,140 @@
+"""Log in with the password, and change it.
+
+Spec: client-server-api#login
+"""
+
+from dataclasses import dataclass
+
+from homeserver import errors
+from homeserver.accounts.passwords import Passwords
+from homeserver.accounts.rate_limits import RateLimit, source_key
+from homeserver.accounts.sessions import Issued, Sessions
+from homeserver.matrix import canonical_json
+from homeserver.matrix.identifiers import UserId, localpart, parse_device_id
+from homeserver.ports import Clock, Requester
+from homeserver.storage import accounts, encryption
+from homeserver.storage.accounts import Device
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+_NAME_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What somebody gives who wants in."""
+
+    user: str
+    password: str
+    device_id: str | None = None
+    device_name: str | None = None
+    can_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A new session."""
+
+    requester: Requester
+    issued: Issued
+
+
+class LogIn:
+    """The door to the owner's account."""
+
+    def __init__(
+        self,
+        database: Database,
+        sessions: Sessions,
+        passwords: Passwords,
+        rate_limit: RateLimit,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._passwords = passwords
+        self._rate_limit = rate_limit
+        self._clock = clock
+
+    async def log_in(self, attempt: Attempt, source: str | None) -> LoggedIn:
+        """Check the password and start a session, on a known device or a fresh one.
+
+        Spec: client-server-api#post_matrixclientv3login
+        """
+        self._rate_limit.spend(source_key(source))
+        user_id = await self._check(attempt)
+        device_id = (
+            self._sessions.new_device_id()
+            if attempt.device_id is None
+            else parse_device_id(attempt.device_id)
+        )
+        requester = Requester(user_id, device_id)
+
+        def start(work: UnitOfWork) -> Issued:
+            _check_no_key_has_that_name(work, requester)
+            accounts.delete_tokens_of_device(work, user_id, device_id)
+            self._sessions.forget_tokens(work, user_id, [device_id])
+            known = accounts.find_device(work, user_id, device_id)
+            name = attempt.device_name[:_NAME_LIMIT] if attempt.device_name else None
+            accounts.save_device(
+                work,
+                user_id,
+                Device(device_id, known.display_name if known else name, self._clock.now_ms()),
+            )
+            return self._sessions.issue(
+                work, requester, can_refresh=attempt.can_refresh, replaces=None
+            )
+
+        return LoggedIn(requester, await self._database.write(start))
+
+    async def change_password(
+        self, requester: Requester, password: str, *, ends_other_sessions: bool
+    ) -> None:
+        """Set a new password; the session that asks for it stays.
+
+        Spec: client-server-api#post_matrixclientv3accountpassword
+        """
+        password_hash = await self._passwords.hash(password)
+
+        def save(work: UnitOfWork) -> None:
+            accounts.save_password_hash(work, requester.user_id, password_hash)
+            if ends_other_sessions:
+                others = [
+                    device.device_id
+                    for device in accounts.list_devices(work, requester.user_id)
+                    if device.device_id != requester.device_id
+                ]
+                self._sessions.end_within(work, requester.user_id, others)
+
+        await self._database.write(save)
+
+    async def _check(self, attempt: Attempt) -> UserId:
+        """The user whose password this is. An unknown user takes as long as a wrong password."""
+
+        def find(view: View) -> tuple[UserId | None, str | None]:
+            owner = accounts.find_owner(view)
+            if owner is None or not is_called(owner, attempt.user):
+                return None, None
+            return owner, accounts.find_password_hash(view, owner)
+
+        user_id, password_hash = self._database.read(find)
+        is_right = await self._passwords.is_right(attempt.password, password_hash)
+        if user_id is None or not is_right:
+            raise errors.WrongPassword
+        return user_id
+
+
+def is_called(user_id: UserId, name: str) -> bool:
+    """Whether somebody means this user by that name: short or whole, however it is capitalised."""
+    given = name.strip().lower()
+    if ":" in given:
+        return f"@{given.removeprefix('@')}" == user_id.lower()
+    return given.removeprefix("@") == localpart(user_id).lower()
+
+
+def _check_no_key_has_that_name(work: UnitOfWork, requester: Requester) -> None:
+    # A device named like a cross-signing key could pass its keys off as that key.
+    keys = encryption.find_cross_signing_keys(work, [requester.user_id])
+    for raw in keys.get(requester.user_id, {}).values():
+        if requester.device_id in canonical_json.decode(raw)["keys"].values():
+            raise errors.Forbidden("A key has that device's ID.")

@@ -1,0 +1,181 @@
+"""Display name, avatar and further profile fields: the owner's own, and those of peers' users.
+
+Spec: client-server-api#profiles
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName, UserId, parse_mxc_uri, server_of
+from homeserver.ports import PeerNetwork, Requester
+from homeserver.storage import accounts, rooms
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+# Tells every joined room that the owner is called or looks otherwise.
+TellRooms = Callable[[Requester], Awaitable[None]]
+
+_FIELD = re.compile(r"avatar_url|displayname|m\.tz|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_FIELD_BYTES_LIMIT = 255
+_PROFILE_BYTES_LIMIT = 65_535
+_NAME_LIMIT = 256
+_IN_ROOMS = ("displayname", "avatar_url")
+_PATIENCE_S = 5.0
+
+
+class Profiles:
+    """What people say about themselves."""
+
+    def __init__(
+        self,
+        database: Database,
+        peers: PeerNetwork,
+        server_name: ServerName,
+        tell_rooms: TellRooms,
+    ) -> None:
+        self._database = database
+        self._peers = peers
+        self._server_name = server_name
+        self._tell_rooms = tell_rooms
+
+    async def load(self, user_id: UserId) -> JsonObject:
+        """A user's whole profile: ours, or from the peer, or as a shared room knows it.
+
+        Spec: client-server-api#get_matrixclientv3profileuserid
+        """
+        if server_of(user_id) == self._server_name:
+            profile = self._database.read(lambda view: accounts.find_profile(view, user_id))
+        else:
+            profile = await self._ask(user_id) or self._database.read(
+                lambda view: _profile_in_rooms(view, user_id)
+            )
+        if profile is None:
+            raise errors.NotFound("There is no profile of that user.")
+        return profile
+
+    async def load_field(self, user_id: UserId, field: str) -> JsonObject:
+        """One field under its name. Raises NotFound.
+
+        Spec: client-server-api#get_matrixclientv3profileuseridkeyname
+        """
+        profile = await self.load(user_id)
+        if field not in profile:
+            raise errors.NotFound("There is no such field in that profile.")
+        return {field: profile[field]}
+
+    async def set_field(
+        self, requester: Requester, user_id: UserId, field: str, body: JsonObject
+    ) -> None:
+        """Set a field of the owner's profile; an empty name or avatar takes it away.
+
+        Spec: client-server-api#put_matrixclientv3profileuseridkeyname
+        """
+        _check_field(field)
+        if field not in body:
+            raise errors.MissingParam(f"{field} is missing.")
+        value = body[field]
+        _check_value(field, value)
+        if field in _IN_ROOMS and not value:
+            await self.delete_field(requester, user_id, field)
+        else:
+            await self._change(requester, user_id, field, {field: value})
+
+    async def delete_field(self, requester: Requester, user_id: UserId, field: str) -> None:
+        """Take a field out of the owner's profile.
+
+        Spec: client-server-api#delete_matrixclientv3profileuseridkeyname
+        """
+        _check_field(field)
+        await self._change(requester, user_id, field, {})
+
+    async def _change(
+        self, requester: Requester, user_id: UserId, field: str, change: JsonObject
+    ) -> None:
+        if user_id != requester.user_id:
+            raise errors.Forbidden("That is somebody else's profile.")
+
+        def save(work: UnitOfWork) -> bool:
+            before = accounts.find_profile(work, user_id) or {}
+            after = {name: before[name] for name in before if name != field} | change
+            accounts.save_profile(work, user_id, _to_json(after))
+            return before != after
+
+        if await self._database.write(save) and field in _IN_ROOMS:
+            await self._tell_rooms(requester)
+
+    async def _ask(self, user_id: UserId) -> JsonObject | None:
+        server = server_of(user_id)
+        if not self._peers.is_awake(server):
+            return None
+        try:
+            answer = await self._peers.ask(
+                server, "query/profile", {"user_id": user_id}, _PATIENCE_S
+            )
+        except errors.HomeserverError:
+            return None
+        return {name: value for name, value in answer.items() if _is_acceptable(name, value)}
+
+
+def answer_query(view: View, user_id: UserId, field: str | None = None) -> JsonObject:
+    """What a peer may know of our user's profile, before its grant takes something away.
+
+    Spec: server-server-api#get_matrixfederationv1queryprofile
+    """
+    profile = accounts.find_profile(view, user_id)
+    if profile is None:
+        raise errors.NotFound("There is no such user.")
+    return profile if field is None else {name: profile[name] for name in profile if name == field}
+
+
+def _profile_in_rooms(view: View, user_id: UserId) -> JsonObject | None:
+    """What the newest room we share says, while the person's own server sleeps."""
+    joined = rooms.rooms_of(view, user_id, rooms.JOINED)
+    if not joined:
+        return None
+    newest = max(joined, key=lambda membership: membership.position)
+    fields = {"displayname": newest.display_name, "avatar_url": newest.avatar_url}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_field(field: str) -> None:
+    if len(field.encode()) > _FIELD_BYTES_LIMIT:
+        raise errors.KeyTooLarge
+    if not _FIELD.fullmatch(field):
+        raise errors.InvalidParam("That is not the name of a profile field.")
+
+
+def _check_value(field: str, value: Any) -> None:
+    if field == "displayname" and not (isinstance(value, str) and len(value) <= _NAME_LIMIT):
+        raise errors.InvalidParam(f"A display name is a text of up to {_NAME_LIMIT} characters.")
+    if field == "avatar_url":
+        if not isinstance(value, str):
+            raise errors.InvalidParam("An avatar is an mxc URI.")
+        if value:
+            parse_mxc_uri(value)
+    if field == "m.tz" and not isinstance(value, str):
+        raise errors.InvalidParam("A time zone is a text.")
+
+
+def _is_acceptable(field: str, value: Any) -> bool:
+    """Whether a peer's answer may be shown."""
+    try:
+        _check_field(field)
+        _check_value(field, value)
+    except errors.HomeserverError:
+        return False
+    return True
+
+
+def _to_json(profile: JsonObject) -> bytes:
+    try:
+        raw = orjson.dumps(profile)
+    except TypeError as error:
+        raise errors.BadJson from error
+    if len(raw) > _PROFILE_BYTES_LIMIT:
+        raise errors.ProfileTooLarge
+    return raw

@@ -1,0 +1,257 @@
+"""Answer which devices people have, and hand out keys to write to them.
+
+Answers never wait for a sleeping peer: what peers left with us is answered at once.
+
+Spec: client-server-api#device-keys, server-server-api#end-to-end-encryption
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from homeserver import errors
+from homeserver.encryption import deposits, key_material, key_shapes, peer_lists
+from homeserver.matrix import canonical_json
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import (
+    DeviceId,
+    ServerName,
+    UserId,
+    parse_user_id,
+    server_of,
+)
+from homeserver.ports import Clock, PeerNetwork, Requester
+from homeserver.storage import accounts, encryption, rooms
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+# Clients wait for this before they send; a peer that is awake answers in far less.
+_PATIENCE_S = 1.0
+_USERS_LIMIT = 1_000
+
+
+# The algorithm of the key that is wanted for each device.
+_Claims = Mapping[UserId, Mapping[DeviceId, str]]
+
+
+class DeviceKeys:
+    """Device keys of the owner and of the people the owner talks to."""
+
+    def __init__(
+        self, database: Database, peers: PeerNetwork, clock: Clock, server_name: ServerName
+    ) -> None:
+        self._database = database
+        self._peers = peers
+        self._clock = clock
+        self._server_name = server_name
+
+    async def query(self, requester: Requester, asked: Mapping[str, Sequence[str]]) -> JsonObject:
+        """Answer for every user asked: from the store, or from a peer that is awake.
+
+        A user that is missing makes clients ask again and again; one whose map is empty is taken
+        to have no devices for ever. So a peer's user is either known or its server a failure.
+
+        Spec: client-server-api#post_matrixclientv3keysquery
+        """
+        users = _parse_users(asked)
+        held = self._database.read(lambda view: encryption.find_list_received_at(view, users))
+        unknown = _by_server(
+            user for user in users if user not in held and server_of(user) != self._server_name
+        )
+        failed = await self._fetch_lists(unknown)
+        present = [user for user in users if server_of(user) not in failed or user in held]
+        answer = self._database.read(
+            lambda view: key_material.gather(view, present, requester.user_id)
+        )
+        for user_id, wanted in asked.items():
+            devices = answer["device_keys"].get(user_id)
+            if wanted and devices:
+                answer["device_keys"][user_id] = {
+                    name: keys for name, keys in devices.items() if name in wanted
+                }
+        return answer | {"failures": {server: {} for server in sorted(failed)}}
+
+    async def claim(self, asked: Mapping[str, Mapping[str, str]]) -> JsonObject:
+        """Take one key for each device asked. Always an answer, whoever sleeps.
+
+        Spec: client-server-api#post_matrixclientv3keysclaim
+        """
+        wanted = parse_claims(asked)
+        remote: dict[ServerName, _Claims] = {}
+        for server, users in _by_server(wanted).items():
+            remote[server] = {user: wanted[user] for user in users}
+        local = remote.pop(self._server_name, {})
+        answers = await asyncio.gather(
+            *(self._claim_from(server, claims) for server, claims in remote.items())
+        )
+        now_ms = self._clock.now_ms()
+
+        def take(work: UnitOfWork) -> JsonObject:
+            found = answer_claim(work, local)
+            failures: JsonObject = {}
+            for (server, claims), answer in zip(remote.items(), answers, strict=True):
+                _merge(found, answer or {})
+                missing = _missing(claims, found)
+                _merge(found, deposits.take_from_deposit(work, server, missing, now_ms))
+                if answer is None and _missing(claims, found):
+                    failures[server] = {}
+            return {"one_time_keys": found, "failures": failures}
+
+        return await self._database.write(take)
+
+    def changes(self, requester: Requester, after: int, until: int) -> JsonObject:
+        """Whose devices changed between two positions, of people the owner shares rooms with.
+
+        Spec: client-server-api#get_matrixclientv3keyschanges
+        """
+
+        def find(view: View) -> list[UserId]:
+            changed = encryption.device_list_changes(view, after, until)
+            visible = rooms.users_sharing_rooms_with(view, requester.user_id)
+            return sorted(changed & (visible | {requester.user_id}))
+
+        return {"changed": self._database.read(find), "left": []}
+
+    async def _fetch_lists(self, unknown: Mapping[ServerName, Sequence[UserId]]) -> set[ServerName]:
+        """Ask peers for lists we do not hold and store them; the servers that did not answer."""
+        results = await asyncio.gather(
+            *(self._fetch_list(server, users) for server, users in unknown.items())
+        )
+        return {server for server, is_known in zip(unknown, results, strict=True) if not is_known}
+
+    async def _fetch_list(self, server: ServerName, users: Sequence[UserId]) -> bool:
+        body: JsonObject = {"device_keys": {user: [] for user in users}}
+        answer = await self._ask(server, "user/keys/query", body)
+        if answer is None:
+            return False
+        now_ms = self._clock.now_ms()
+
+        def save(work: UnitOfWork) -> None:
+            for user in users:
+                peer_lists.save(work, user, peer_lists.from_query(answer, user), now_ms)
+
+        try:
+            await self._database.write(save)
+        except errors.HomeserverError:  # the peer's answer is none
+            return False
+        return True
+
+    async def _claim_from(self, server: ServerName, wanted: _Claims) -> JsonObject | None:
+        answer = await self._ask(server, "user/keys/claim", {"one_time_keys": dict(wanted)})
+        return None if answer is None else _claimed(answer, wanted)
+
+    async def _ask(self, server: ServerName, operation: str, body: JsonObject) -> JsonObject | None:
+        if not self._peers.is_awake(server):
+            return None
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._peers.ask(server, operation, body, _PATIENCE_S)
+        except (errors.HomeserverError, TimeoutError):
+            return None
+
+
+def answer_query(view: View, users: Collection[UserId]) -> JsonObject:
+    """What a peer may know of our own users' devices; other users are left out.
+
+    Spec: server-server-api#post_matrixfederationv1userkeysquery
+    """
+    ours = sorted(accounts.users_with_accounts(view, users))
+    answer = key_material.gather(view, ours, asked_by=None)
+    del answer["user_signing_keys"]
+    return answer
+
+
+def answer_claim(work: UnitOfWork, wanted: _Claims) -> JsonObject:
+    """Take keys of our own users' devices; the value of `one_time_keys` in the answer.
+
+    Spec: server-server-api#post_matrixfederationv1userkeysclaim
+    """
+    ours = accounts.users_with_accounts(work, wanted)
+    found: JsonObject = {}
+    for user_id in sorted(ours):
+        for device_id, algorithm in wanted[user_id].items():
+            key = _take_key(work, user_id, device_id, algorithm)
+            if key is not None:
+                found.setdefault(user_id, {})[device_id] = key
+    return found
+
+
+def forget_devices(work: UnitOfWork, user_id: UserId, devices: Sequence[DeviceId]) -> None:
+    """Delete everything these devices of our user had to do with encryption, and say so."""
+    encryption.delete_keys_of_devices(work, user_id, devices)
+    encryption.delete_inboxes(work, user_id, devices)
+    if encryption.delete_device_keys(work, user_id, devices):
+        encryption.mark_device_list_changed(work, user_id, server_of(user_id))
+        deposits.queue_for_peers(work, user_id)
+
+
+def forget_peer(work: UnitOfWork, peer: ServerName) -> None:
+    """Destroy what a peer deposited with us and give up what was reserved for it (revoke)."""
+    encryption.delete_keys_of_server(work, peer)
+    encryption.delete_users_of_server(work, peer)
+
+
+def _take_key(
+    work: UnitOfWork, user_id: UserId, device_id: DeviceId, algorithm: str
+) -> JsonObject | None:
+    key = encryption.claim_one_time_key(
+        work, user_id, device_id, algorithm
+    ) or encryption.claim_fallback_key(work, user_id, device_id, algorithm)
+    return None if key is None else {f"{algorithm}:{key[0]}": canonical_json.decode(key[1])}
+
+
+def _parse_users(asked: Collection[str]) -> list[UserId]:
+    if len(asked) > _USERS_LIMIT:
+        raise errors.TooLarge("Ask for fewer users at once.")
+    return [parse_user_id(user) for user in asked]
+
+
+def parse_claims(asked: Mapping[str, Mapping[str, str]]) -> _Claims:
+    """Which keys are asked for, by user and device, from outside."""
+    users = _parse_users(asked)
+    return {
+        user: {DeviceId(device_id): algorithm for device_id, algorithm in asked[user].items()}
+        for user in users
+    }
+
+
+def _by_server(users: Iterable[UserId]) -> dict[ServerName, list[UserId]]:
+    grouped: dict[ServerName, list[UserId]] = {}
+    for user in users:
+        grouped.setdefault(server_of(user), []).append(user)
+    return grouped
+
+
+def _claimed(answer: JsonObject, wanted: _Claims) -> JsonObject:
+    """The part of a peer's answer that was asked for and has the right form."""
+    found: JsonObject = {}
+    given = answer.get("one_time_keys")
+    for user_id, devices in wanted.items():
+        of_user = given.get(user_id) if isinstance(given, dict) else None
+        for device_id, algorithm in devices.items():
+            keys = of_user.get(device_id) if isinstance(of_user, dict) else None
+            if isinstance(keys, dict) and _is_key_for(keys, algorithm):
+                found.setdefault(user_id, {})[device_id] = keys
+    return found
+
+
+def _is_key_for(keys: JsonObject, algorithm: str) -> bool:
+    try:
+        checked = [key_shapes.check_one_time_key(name, key) for name, key in keys.items()]
+    except errors.HomeserverError:
+        return False
+    return [one[0] for one in checked] == [algorithm]
+
+
+def _missing(wanted: _Claims, found: JsonObject) -> _Claims:
+    """What was asked for and is not there yet."""
+    missing: dict[UserId, dict[DeviceId, str]] = {}
+    for user_id, devices in wanted.items():
+        for device_id, algorithm in devices.items():
+            if device_id not in found.get(user_id, {}):
+                missing.setdefault(user_id, {})[device_id] = algorithm
+    return missing
+
+
+def _merge(found: JsonObject, more: JsonObject) -> None:
+    for user_id, devices in more.items():
+        found.setdefault(user_id, {}).update(devices)

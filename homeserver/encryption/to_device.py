@@ -1,0 +1,129 @@
+"""Messages addressed to devices: each is delivered once, to ours or into a peer's outbox.
+
+Spec: client-server-api#send-to-device-messaging
+"""
+
+from collections.abc import Iterator, Mapping
+
+from homeserver import errors
+from homeserver.encryption import peer_lists
+from homeserver.matrix import canonical_json
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import DeviceId, ServerName, UserId, parse_user_id, server_of
+from homeserver.ports import Clock, Requester
+from homeserver.storage import accounts, encryption, frames, peers
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+Messages = Mapping[str, Mapping[str, JsonObject]]
+
+EDU_TYPE = "m.direct_to_device"
+
+# What one frame to a peer carries beside other things; one message may be no larger.
+_ITEM_LIMIT = 65_536
+_ALL_DEVICES = "*"
+_DEVICES_LIMIT = 1_000
+
+
+class ToDevice:
+    """Sends messages from the owner's devices to devices."""
+
+    def __init__(self, database: Database, clock: Clock, server_name: ServerName) -> None:
+        self._database = database
+        self._clock = clock
+        self._server_name = server_name
+
+    async def send(
+        self, requester: Requester, event_type: str, txn_id: str, messages: Messages
+    ) -> None:
+        """Send to devices, by user and device; the same txn_id again changes nothing.
+
+        What is for people whose servers are not connected is dropped without a word.
+
+        Spec: client-server-api#put_matrixclientv3sendtodeviceeventtypetxnid
+        """
+        if sum(len(devices) for devices in messages.values()) > _DEVICES_LIMIT:
+            raise errors.TooLarge("Write to fewer devices at once.")
+        local = {user: messages[user] for user in messages if self._is_local(user)}
+        remote = {user: messages[user] for user in messages if user not in local}
+        edus = list(_edus(requester.user_id, event_type, txn_id, remote))
+
+        def deliver(work: UnitOfWork) -> None:
+            if not accounts.use_transaction(
+                work,
+                requester.user_id,
+                requester.device_id,
+                f"to_device/{event_type}/{txn_id}",
+                self._clock.now_ms(),
+            ):
+                return
+            _put_into_inboxes(work, requester.user_id, event_type, local)
+            connected = peers.connected_servers(work)
+            for server, edu in edus:
+                if server in connected:
+                    frames.queue_item(work, server, "to_device", EDU_TYPE, edu)
+
+        await self._database.write(deliver)
+
+    def _is_local(self, user_id: str) -> bool:
+        return server_of(parse_user_id(user_id)) == self._server_name
+
+
+def take_in_to_device(work: UnitOfWork, peer: ServerName, edu: JsonObject) -> None:
+    """Put what a peer's user sent into our devices' inboxes.
+
+    Spec: server-server-api#send-to-device-messaging
+    """
+    sender, event_type, messages = edu.get("sender"), edu.get("type"), edu.get("messages")
+    if not isinstance(sender, str) or not isinstance(event_type, str):
+        raise errors.BadJson("A to-device message has a sender and a type.")
+    if not isinstance(messages, dict) or len(messages) > peer_lists.USERS_LIMIT:
+        raise errors.BadJson("A to-device message has messages by user and device.")
+    _put_into_inboxes(work, peer_lists.check_user_of(peer, sender), event_type, messages)
+
+
+def _put_into_inboxes(
+    work: UnitOfWork, sender: UserId, event_type: str, messages: Mapping[str, object]
+) -> None:
+    for user_id in sorted(accounts.users_with_accounts(work, [UserId(user) for user in messages])):
+        by_device = messages[user_id]
+        if not isinstance(by_device, dict):
+            raise errors.BadJson("A to-device message has messages by device.")
+        rows = [
+            (device_id, _encode({"sender": sender, "type": event_type, "content": content}))
+            for device_id, content in _addressed(work, user_id, by_device)
+        ]
+        encryption.save_to_device(work, user_id, rows)
+
+
+def _addressed(
+    view: View, user_id: UserId, by_device: Mapping[str, JsonObject]
+) -> Iterator[tuple[DeviceId, JsonObject]]:
+    """Each existing device and what it gets: its own message before the one for all."""
+    for device in accounts.list_devices(view, user_id):
+        content = by_device.get(device.device_id, by_device.get(_ALL_DEVICES))
+        if isinstance(content, dict):
+            yield device.device_id, content
+
+
+def _edus(
+    sender: UserId, event_type: str, txn_id: str, messages: Messages
+) -> Iterator[tuple[ServerName, JsonObject]]:
+    """One EDU for each device, so that none outgrows a frame."""
+    for user_id, by_device in messages.items():
+        for device_id, content in by_device.items():
+            edu: JsonObject = {
+                "sender": sender,
+                "type": event_type,
+                "message_id": txn_id,
+                "messages": {user_id: {device_id: content}},
+            }
+            _encode(edu)
+            yield server_of(user_id), edu
+
+
+def _encode(message: JsonObject) -> bytes:
+    raw = canonical_json.encode(message)
+    if len(raw) > _ITEM_LIMIT:
+        raise errors.TooLarge
+    return raw

@@ -1,0 +1,149 @@
+"""Take in the keys of the owner's devices.
+
+Spec: client-server-api#uploading-keys
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver import errors
+from homeserver.encryption import deposits, key_shapes
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import server_of
+from homeserver.ports import Clock, Requester
+from homeserver.storage import encryption
+from homeserver.storage.database import Database
+from homeserver.storage.encryption import DeviceKeys, FallbackKey, OneTimeKey
+from homeserver.storage.unit_of_work import UnitOfWork
+
+# Clients keep 50 to 100; what is beyond this is a mistake or mischief.
+_ONE_TIME_KEYS_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The keys of one upload, checked."""
+
+    device_keys: bytes | None
+    one_time_keys: tuple[OneTimeKey, ...]
+    fallback_keys: tuple[FallbackKey, ...]
+
+
+class KeyUploads:
+    """Keys that the owner's devices publish."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def upload(
+        self,
+        requester: Requester,
+        device_keys: JsonObject | None,
+        one_time_keys: Mapping[str, Any],
+        fallback_keys: Mapping[str, Any],
+    ) -> dict[str, int]:
+        """Store a device's keys; how many one-time keys it has now, by algorithm.
+
+        Spec: client-server-api#post_matrixclientv3keysupload
+        """
+        now_ms = self._clock.now_ms()
+        upload = Upload(
+            None
+            if device_keys is None
+            else key_shapes.check_device_keys(device_keys, requester.user_id, requester.device_id),
+            _one_time_keys(requester, one_time_keys, now_ms),
+            _fallback_keys(requester, fallback_keys, now_ms),
+        )
+        if upload == Upload(None, (), ()):
+            return self._database.read(
+                lambda view: encryption.one_time_key_counts(
+                    view, requester.user_id, requester.device_id
+                )
+            )
+        return await self._database.write(lambda work: save(work, requester, upload))
+
+
+def save(work: UnitOfWork, requester: Requester, upload: Upload) -> dict[str, int]:
+    """Store what is new of an upload, and give peers a fresh deposit if it concerns them."""
+    user_id, device_id = requester.user_id, requester.device_id
+    is_changed = False
+    if upload.device_keys is not None:
+        is_changed = _save_device_keys(work, requester, upload.device_keys)
+    if _save_fallback_keys(work, requester, upload.fallback_keys):
+        is_changed = True
+    counts, has_new_keys = _save_one_time_keys(work, requester, upload.one_time_keys)
+    if is_changed or (has_new_keys and deposits.lacks_reserved_keys(work, user_id, device_id)):
+        deposits.queue_for_peers(work, user_id)
+        counts = encryption.one_time_key_counts(work, user_id, device_id)
+    return counts
+
+
+def _save_device_keys(work: UnitOfWork, requester: Requester, keys: bytes) -> bool:
+    known = {
+        one.device_id: one.key_json
+        for one in encryption.find_device_keys(work, [requester.user_id])
+    }
+    if known.get(requester.device_id) == keys:
+        return False
+    encryption.save_device_keys(work, DeviceKeys(requester.user_id, requester.device_id, keys))
+    encryption.mark_device_list_changed(work, requester.user_id, server_of(requester.user_id))
+    return True
+
+
+def _save_fallback_keys(
+    work: UnitOfWork, requester: Requester, keys: tuple[FallbackKey, ...]
+) -> bool:
+    if not keys:
+        return False
+    known = {
+        (one.device_id, one.algorithm): (one.key_id, one.key)
+        for one in encryption.fallback_keys_of(work, requester.user_id)
+    }
+    fresh = [
+        one for one in keys if known.get((one.device_id, one.algorithm)) != (one.key_id, one.key)
+    ]
+    encryption.save_fallback_keys(work, fresh)
+    return bool(fresh)
+
+
+def _save_one_time_keys(
+    work: UnitOfWork, requester: Requester, keys: tuple[OneTimeKey, ...]
+) -> tuple[dict[str, int], bool]:
+    """Store the keys that are not here yet; the counts, and whether there were any."""
+    stored = encryption.one_time_keys_of(work, requester.user_id, requester.device_id)
+    known = {(one.algorithm, one.key_id): one.key for one in stored}
+    fresh = [one for one in keys if (one.algorithm, one.key_id) not in known]
+    if any(known.get((one.algorithm, one.key_id), one.key) != one.key for one in keys):
+        raise errors.InvalidParam("A one-time key with that ID exists already.")
+    if len(stored) + len(fresh) > _ONE_TIME_KEYS_LIMIT:
+        raise errors.InvalidParam("That are too many one-time keys.")
+    encryption.save_one_time_keys(work, fresh)
+    counts = {"signed_curve25519": 0}
+    for one in (*stored, *fresh):
+        if one.reserved_for is None:
+            counts[one.algorithm] = counts.get(one.algorithm, 0) + 1
+    return counts, bool(fresh)
+
+
+def _one_time_keys(
+    requester: Requester, keys: Mapping[str, Any], now_ms: int
+) -> tuple[OneTimeKey, ...]:
+    checked = [key_shapes.check_one_time_key(name, key) for name, key in keys.items()]
+    return tuple(
+        OneTimeKey(requester.user_id, requester.device_id, *one, uploaded_at=now_ms)
+        for one in checked
+    )
+
+
+def _fallback_keys(
+    requester: Requester, keys: Mapping[str, Any], now_ms: int
+) -> tuple[FallbackKey, ...]:
+    checked = [key_shapes.check_one_time_key(name, key) for name, key in keys.items()]
+    if len({algorithm for algorithm, _, _ in checked}) != len(checked):
+        raise errors.InvalidParam("There can be only one fallback key for each algorithm.")
+    return tuple(
+        FallbackKey(requester.user_id, requester.device_id, *one, uploaded_at=now_ms)
+        for one in checked
+    )
