@@ -1,9 +1,8 @@
-"""Events of rooms: what was stored of each one, and the room's timeline as one line.
+"""Events of rooms, and each room's timeline as one line.
 
 A live event stands at its `position`, with rank 0. History that is fetched later stands directly
-before the live event whose gap it fills: the same position, a rank below 0. So one room has one
-order, in which sync, pages and tokens agree. Events without a position are not shown: outliers
-(known only as somebody's state or authority), soft-failed and rejected ones.
+before the live event whose gap it fills: the same position, a rank below 0. Events without a
+position are not shown: outliers (known as state or authority only), soft-failed, rejected ones.
 """
 
 from collections.abc import Collection, Sequence
@@ -108,6 +107,11 @@ class StoredEvent:
             raise ValueError("an event outside the timeline has no place in it")
         return Point(self.position, self.rank)
 
+    @property
+    def is_outlier(self) -> bool:
+        """Whether it is known only as a part of some state or auth chain."""
+        return self.position is None and self.state_before is None and not self.is_rejected
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -171,7 +175,9 @@ def save_event(work: UnitOfWork, stored: StoredEvent) -> None:
     _remember(work, stored.event, is_redacted=stored.redacted_by is not None)
 
 
-def save_outliers(work: UnitOfWork, outliers: Collection[Event], rejected: set[EventId]) -> None:
+def save_outliers(
+    work: UnitOfWork, outliers: Collection[Event], rejected: frozenset[EventId]
+) -> None:
     """Keep events that belong to a state or an auth chain; those already known stay as they are."""
     rows = [_row(StoredEvent(event, is_rejected=event.event_id in rejected)) for event in outliers]
     work.upsert_many(events, rows, changes=())
@@ -257,8 +263,7 @@ def find_by_transaction(
 
 
 def _at(room_id: RoomId, point: Point, limit: int) -> dict[str, Any]:
-    place = {"position": point.position, "rank": point.rank}
-    return place | {"room_id": room_id, "limit": limit}
+    return {"room_id": room_id, "position": point.position, "rank": point.rank, "limit": limit}
 
 
 def _row(stored: StoredEvent) -> dict[str, Any]:
@@ -301,9 +306,7 @@ def _stored(view: View, rows: Sequence[Row[Any]]) -> list[StoredEvent]:
             room_state_after=row.room_state_after,
             redacted_by=row.redacted_by,
             redaction=redactions.get(row.redacted_by),
-            transaction=(row.transaction_device, row.transaction_id)
-            if row.transaction_device is not None
-            else None,
+            transaction=_transaction(row),
         )
         for row in rows
     ]
@@ -336,6 +339,10 @@ def _parse(row: Row[Any]) -> Event:
         pdu=pdu,
         version=version,
     )
+
+
+def _transaction(row: Row[Any]) -> tuple[DeviceId, str] | None:
+    return (row.transaction_device, row.transaction_id) if row.transaction_device else None
 
 
 def _redacts(pdu: JsonObject, version: RoomVersion) -> EventId | None:

@@ -52,6 +52,15 @@ _LOWEST_RANK = select(func.min(events.events.c.rank)).where(
     events.events.c.position == bindparam("position"),
 )
 _FILL = delete(gaps).where(gaps.c.missing_event_id == bindparam("found"))
+_WAITING_FOR = (
+    select(gaps.c.missing_event_id, func.min(events.events.c.position).label("position"))
+    .join(events.events, events.events.c.event_id == gaps.c.event_id)
+    .where(
+        gaps.c.missing_event_id.in_(bindparam("event_ids", expanding=True)),
+        events.events.c.position.is_not(None),
+    )
+    .group_by(gaps.c.missing_event_id)
+)
 _IS_MISSING = (
     select(gaps.c.event_id).where(gaps.c.missing_event_id == bindparam("event_id")).limit(1)
 )
@@ -73,6 +82,12 @@ def close_gaps(work: UnitOfWork, found: EventId) -> None:
 def is_missing(view: View, event_id: EventId) -> bool:
     """Whether some event we have refers to this one and waits for it."""
     return view.scalar(_IS_MISSING, {"event_id": event_id}) is not None
+
+
+def positions_waiting_for(view: View, event_ids: Collection[EventId]) -> dict[EventId, int]:
+    """The live events of the timeline before which these missing ones belong, by position."""
+    rows = view.all(_WAITING_FOR, {"event_ids": list(event_ids)}) if event_ids else ()
+    return {row.missing_event_id: row.position for row in rows}
 
 
 def gaps_before(view: View, event_ids: Collection[EventId]) -> list[Gap]:

@@ -68,6 +68,8 @@ class ThreadSummary:
     root: EventId
     count: int
     latest: EventId
+    # Whether the reader wrote in it, or began it.
+    has_reader: bool
 
 
 _table = events.events
@@ -115,15 +117,20 @@ def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, l
     return found
 
 
-def thread_summaries(view: View, targets: Collection[EventId]) -> dict[EventId, ThreadSummary]:
+def thread_summaries(
+    view: View, targets: Collection[EventId], reader: UserId
+) -> dict[EventId, ThreadSummary]:
     """What is to be said about the threads that start at these events."""
     newest: dict[EventId, tuple[Point, EventId]] = {}
-    counts: dict[EventId, int] = {}
+    senders: dict[EventId, list[UserId]] = {}
     for row in view.all(_THREADED, {"targets": list(targets)}) if targets else ():
-        counts[row.relates_to] = counts.get(row.relates_to, 0) + 1
+        senders.setdefault(row.relates_to, []).append(row.sender)
         candidate = (Point(row.position, row.rank), row.event_id)
         newest[row.relates_to] = max(newest.get(row.relates_to, candidate), candidate)
-    return {root: ThreadSummary(root, counts[root], newest[root][1]) for root in counts}
+    return {
+        root: ThreadSummary(root, len(who), newest[root][1], has_reader=reader in who)
+        for root, who in senders.items()
+    }
 
 
 def related_events(

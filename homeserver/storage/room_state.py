@@ -61,6 +61,21 @@ _ONE = select(states.c.parent_id, states.c.chain_length, states.c.changes).where
     states.c.state_id == bindparam("state_id")
 )
 _CHAIN_LENGTH = select(states.c.chain_length).where(states.c.state_id == bindparam("state_id"))
+_STATE_AT = select(events.events.c.state_before).where(
+    events.events.c.room_id == bindparam("room_id"),
+    events.events.c.position == bindparam("position"),
+    events.events.c.rank == 0,
+)
+_ROOM_STATE_AT = (
+    select(events.events.c.room_state_after)
+    .where(
+        events.events.c.room_id == bindparam("room_id"),
+        events.events.c.position <= bindparam("position"),
+        events.events.c.rank == 0,
+    )
+    .order_by(events.events.c.position.desc())
+    .limit(1)
+)
 _INSERT = insert(states)
 
 
@@ -131,6 +146,18 @@ def state_before(view: View, event_id: EventId) -> StateMap | None:
     if stored is None or stored.state_before is None:
         return None
     return load_state(view, stored.state_before)
+
+
+def find_state_at(view: View, room_id: RoomId, position: int) -> int | None:
+    """The number of the state before the live event at a position."""
+    state_id: int | None = view.scalar(_STATE_AT, {"room_id": room_id, "position": position})
+    return state_id
+
+
+def find_room_state_at(view: View, room_id: RoomId, position: int) -> int | None:
+    """The number of the room's current state as it was at a position."""
+    state_id: int | None = view.scalar(_ROOM_STATE_AT, {"room_id": room_id, "position": position})
+    return state_id
 
 
 def forward_extremities(view: View, room_id: RoomId) -> tuple[EventId, ...]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from homeserver.matrix import canonical_json, identifiers
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomAlias, RoomId, ServerName, UserId
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -55,8 +56,9 @@ memberships = Table(
     Column("display_name", String),
     Column("avatar_url", String),
     Column("is_forgotten", Boolean, nullable=False),
-    # Only where we are not in the room: JSON, the state that came with an invitation or knock.
-    Column("stripped_state", LargeBinary),
+    # Only where we are not in the room: JSON, the state that came with an invitation or knock:
+    # PDUs where the peer sent them, from which a departure can cite its authority.
+    Column("outside_state", LargeBinary),
 )
 # In which rooms is this user?
 Index("ix_memberships_user", memberships.c.user_id, memberships.c.membership)
@@ -136,7 +138,7 @@ _SERVERS = (
     .where(memberships.c.room_id == bindparam("room_id"), memberships.c.membership.in_(_WANTED))
     .distinct()
 )
-_STRIPPED = select(memberships.c.stripped_state).where(
+_OUTSIDE_STATE = select(memberships.c.outside_state).where(
     memberships.c.room_id == bindparam("room_id"), memberships.c.user_id == bindparam("user_id")
 )
 _mine, _theirs = memberships.alias("mine"), memberships.alias("theirs")
@@ -197,19 +199,19 @@ def save_memberships(work: UnitOfWork, changed: Iterable[Membership]) -> None:
     work.upsert_many(
         memberships,
         [
-            asdict(one) | {"server": identifiers.server_of(one.user_id), "stripped_state": None}
+            asdict(one) | {"server": identifiers.server_of(one.user_id), "outside_state": None}
             for one in changed
         ],
     )
 
 
 def save_outside_membership(
-    work: UnitOfWork, membership: Membership, stripped_state: Sequence[Any]
+    work: UnitOfWork, membership: Membership, outside_state: Sequence[Any]
 ) -> None:
     """Keep our own membership in a room we are not in, with what came along with it."""
     values = asdict(membership) | {
         "server": identifiers.server_of(membership.user_id),
-        "stripped_state": canonical_json.encode(list(stripped_state)),
+        "outside_state": canonical_json.encode(list(outside_state)),
     }
     work.upsert(memberships, values)
 
@@ -239,10 +241,21 @@ def find_membership(view: View, room_id: RoomId, user_id: UserId) -> Membership 
     return Membership(*row) if row is not None else None
 
 
-def find_stripped_state(view: View, room_id: RoomId, user_id: UserId) -> list[Any]:
-    """The state that came with an invitation to a room we are not in."""
-    stored = view.scalar(_STRIPPED, {"room_id": room_id, "user_id": user_id})
+def find_outside_state(view: View, room_id: RoomId, user_id: UserId) -> list[Any]:
+    """What came with an invitation to a room we are not in: PDUs, or stripped state."""
+    stored = view.scalar(_OUTSIDE_STATE, {"room_id": room_id, "user_id": user_id})
     return list(canonical_json.decode(stored)) if stored is not None else []
+
+
+def find_stripped_state(view: View, room_id: RoomId, user_id: UserId) -> list[JsonObject]:
+    """`find_outside_state` as clients see it.
+
+    Spec: client-server-api#stripped-state
+    """
+    return [
+        {key: entry.get(key) for key in ("type", "state_key", "content", "sender")}
+        for entry in find_outside_state(view, room_id, user_id)
+    ]
 
 
 def rooms_of(view: View, user_id: UserId, wanted: frozenset[str]) -> list[Membership]:

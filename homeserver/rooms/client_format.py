@@ -1,0 +1,197 @@
+"""Events as clients see them. Sync, pages and pushes all use this.
+
+Spec: client-server-api#room-event-format
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Event, StateMap
+from homeserver.matrix.identifiers import EventId
+from homeserver.ports import Requester
+from homeserver.rooms import state
+from homeserver.storage import events, relations, room_state
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.unit_of_work import View
+
+# An edit of an encrypted event carries its new content inside.
+_ENCRYPTED = "m.room.encrypted"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an event replaced, its reader's membership then, and what relates to it."""
+
+    previous: Event | None = None
+    membership: str | None = None
+    aggregations: JsonObject | None = None
+
+
+ALONE = Surroundings()
+
+
+def client_event(
+    stored: StoredEvent,
+    requester: Requester | None,
+    now_ms: int,
+    around: Surroundings = ALONE,
+) -> JsonObject:
+    """One event as its reader's client wants it."""
+    event = stored.event
+    shown: JsonObject = {
+        "content": event.content,
+        "event_id": event.event_id,
+        "origin_server_ts": event.origin_server_ts,
+        "room_id": event.room_id,
+        "sender": event.sender,
+        "type": event.type,
+        "unsigned": _unsigned(stored, requester, now_ms, around),
+    }
+    if event.state_key is not None:
+        shown["state_key"] = event.state_key
+    if event.redacts is not None:
+        # Clients look in either place, whatever the room's version.
+        shown["redacts"] = event.redacts
+        shown["content"] = event.content | {"redacts": event.redacts}
+    return shown
+
+
+def client_events(
+    view: View,
+    several: Sequence[StoredEvent],
+    requester: Requester,
+    now_ms: int,
+    *,
+    with_aggregations: bool = True,
+) -> list[JsonObject]:
+    """Events of one or more rooms with everything that belongs around them."""
+    aggregations = aggregate(view, several, requester, now_ms) if with_aggregations else {}
+    shown = []
+    for stored in several:
+        before = (
+            room_state.load_state(view, stored.state_before)
+            if stored.state_before is not None
+            else room_state.EMPTY
+        )
+        around = Surroundings(
+            previous=_previous(view, before, stored.event),
+            membership=_membership(view, before, stored, requester),
+            aggregations=aggregations.get(stored.event.event_id),
+        )
+        shown.append(client_event(stored, requester, now_ms, around))
+    return shown
+
+
+def aggregate(
+    view: View, several: Sequence[StoredEvent], requester: Requester, now_ms: int
+) -> dict[EventId, JsonObject]:
+    """What is bundled with events: their newest edit, and the summary of the thread they began.
+
+    Spec: client-server-api#aggregations-of-child-events
+    """
+    originals = {
+        one.event.event_id: one.event
+        for one in several
+        if not one.event.is_state and one.redacted_by is None
+    }
+    bundled: dict[EventId, JsonObject] = {}
+    for target, edit in _newest_edits(view, originals).items():
+        bundled.setdefault(target, {})["m.replace"] = client_event(edit, requester, now_ms)
+    for target, summary in _threads(view, originals, requester, now_ms).items():
+        bundled.setdefault(target, {})["m.thread"] = summary
+    return bundled
+
+
+def _unsigned(
+    stored: StoredEvent, requester: Requester | None, now_ms: int, around: Surroundings
+) -> JsonObject:
+    unsigned: JsonObject = {"age": max(0, now_ms - stored.event.origin_server_ts)}
+    if requester is not None and stored.transaction is not None:
+        device_id, transaction_id = stored.transaction
+        if (device_id, stored.event.sender) == (requester.device_id, requester.user_id):
+            unsigned["transaction_id"] = transaction_id
+    if stored.redaction is not None:
+        redaction = StoredEvent(stored.redaction)
+        unsigned["redacted_because"] = client_event(redaction, None, now_ms)
+    if around.previous is not None:
+        unsigned["prev_content"] = around.previous.content
+        unsigned["prev_sender"] = around.previous.sender
+        unsigned["replaces_state"] = around.previous.event_id
+    if around.membership is not None:
+        unsigned["membership"] = around.membership
+    if around.aggregations:
+        unsigned["m.relations"] = around.aggregations
+    return unsigned
+
+
+def _previous(view: View, before: StateMap, event: Event) -> Event | None:
+    if not event.is_state or event.key not in before:
+        return None
+    found = events.load_events(view, (before[event.key],)).get(before[event.key])
+    return found.event if found is not None else None
+
+
+def _membership(
+    view: View, before: StateMap, stored: StoredEvent, requester: Requester
+) -> str | None:
+    """The reader's membership at the event, its own effect included."""
+    key = state.member_key(requester.user_id)
+    member = (
+        stored.event
+        if stored.event.is_state and stored.event.key == key
+        else state.load_entry(view, before, key)
+    )
+    if member is None:
+        return "leave" if stored.state_before is not None else None
+    return str(member.content.get("membership"))
+
+
+def _newest_edits(view: View, originals: Mapping[EventId, Event]) -> dict[EventId, StoredEvent]:
+    """The newest edit of each event, among those that count.
+
+    Spec: client-server-api#validity-of-replacement-events
+    """
+    newest: dict[EventId, EventId] = {}
+    for target, edits in relations.replacements_of(view, originals.keys()).items():
+        original = originals[target]
+        mine = [
+            edit.event_id
+            for edit in edits
+            if (edit.sender, edit.type) == (original.sender, original.type)
+        ]
+        if mine and not _is_edit(original):
+            newest[target] = mine[-1]
+    found = events.load_events(view, newest.values())
+    return {
+        target: found[edit]
+        for target, edit in newest.items()
+        if edit in found and _has_content(found[edit].event, originals[target])
+    }
+
+
+def _is_edit(event: Event) -> bool:
+    relates_to = event.content.get("m.relates_to")
+    return isinstance(relates_to, dict) and relates_to.get("rel_type") == "m.replace"
+
+
+def _has_content(edit: Event, original: Event) -> bool:
+    return edit.room_id == original.room_id and (
+        edit.type == _ENCRYPTED or isinstance(edit.content.get("m.new_content"), dict)
+    )
+
+
+def _threads(
+    view: View, roots: Collection[EventId], requester: Requester, now_ms: int
+) -> dict[EventId, JsonObject]:
+    summaries = relations.thread_summaries(view, roots, requester.user_id)
+    latest = events.load_events(view, [one.latest for one in summaries.values()])
+    return {
+        root: {
+            "latest_event": client_event(latest[summary.latest], requester, now_ms),
+            "count": summary.count,
+            "current_user_participated": summary.has_reader,
+        }
+        for root, summary in summaries.items()
+        if summary.latest in latest
+    }

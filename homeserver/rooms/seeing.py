@@ -1,0 +1,103 @@
+"""What a local user may see of a room: whether at all, up to when, and which events.
+
+Every reader goes through here: pages, context, single events, sync.
+"""
+
+from collections.abc import Iterable
+
+from homeserver import errors
+from homeserver.matrix import identifiers, visibility
+from homeserver.matrix.events import StateMap
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.matrix.visibility import Viewpoint
+from homeserver.rooms import state
+from homeserver.rooms.state import HISTORY_VISIBILITY
+from homeserver.storage import events, room_state, rooms, sharing
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.rooms import Membership
+from homeserver.storage.unit_of_work import View
+
+_READERS = frozenset({"join", "leave", "ban"})
+
+
+def load_readable(view: View, room_id: RoomId, user_id: UserId) -> Membership:
+    """The membership by which a user may read a room; raises `NotInRoom` where there is none."""
+    membership = rooms.find_membership(view, room_id, user_id)
+    if (
+        membership is None
+        or membership.is_forgotten
+        or membership.membership not in _READERS
+        or rooms.find_room(view, room_id) is None
+    ):
+        raise errors.NotInRoom
+    return membership
+
+
+def readable_state(view: View, membership: Membership) -> StateMap:
+    """The state that somebody in the room sees now, and who has left saw last."""
+    if membership.membership == "join":
+        return room_state.current_state(view, membership.room_id)
+    departure = events.find_event(view, membership.event_id)
+    if departure is None or departure.state_after is None:
+        raise errors.NotInRoom
+    return room_state.load_state(view, departure.state_after)
+
+
+def visible(view: View, user_id: UserId, several: Iterable[StoredEvent]) -> list[StoredEvent]:
+    """Those events of one room that a user may see.
+
+    Spec: client-server-api#room-history-visibility
+    """
+    eyes: _Eyes | None = None
+    seen: list[StoredEvent] = []
+    for stored in several:
+        if eyes is None:
+            eyes = _Eyes(view, user_id, stored.event.room_id)
+        if eyes.see(stored):
+            seen.append(stored)
+    return seen
+
+
+class _Eyes:
+    """One user looking at one room; remembers what each state means to them."""
+
+    def __init__(self, view: View, user_id: UserId, room_id: RoomId) -> None:
+        self._view = view
+        self._user_id = user_id
+        self._room_id = room_id
+        self._rules: dict[int, tuple[str, str | None]] = {}
+        self._stays = sharing.stays_of(view, room_id, identifiers.server_of(user_id))
+
+    def see(self, stored: StoredEvent) -> bool:
+        """Whether this event is for their eyes."""
+        state_id = self._state_id(stored)
+        if state_id is None or stored.position is None:
+            return False
+        shown, membership = self._rule(state_id)
+        before = Viewpoint(shown, membership, has_joined_since=self._stays_after(stored.position))
+        return visibility.may_see_event(stored.event, self._user_id, before)
+
+    def _state_id(self, stored: StoredEvent) -> int | None:
+        """Of history that was fetched later: the state at the live event it stands before.
+
+        The peer it came from has looked at the state of that time; we do not know it.
+        """
+        if stored.state_before is not None or stored.position is None:
+            return stored.state_before
+        return room_state.find_state_at(self._view, self._room_id, stored.position)
+
+    def _rule(self, state_id: int) -> tuple[str, str | None]:
+        if state_id not in self._rules:
+            key = state.member_key(self._user_id)
+            entries = state.load_entries(
+                self._view, room_state.load_state(self._view, state_id), (HISTORY_VISIBILITY, key)
+            )
+            setting, member = entries.get(HISTORY_VISIBILITY), entries.get(key)
+            self._rules[state_id] = (
+                visibility.visibility_of(setting.content if setting is not None else None),
+                str(member.content.get("membership")) if member is not None else None,
+            )
+        return self._rules[state_id]
+
+    def _stays_after(self, position: int) -> bool:
+        return any(stay.until is None or stay.until >= position for stay in self._stays)

@@ -1,0 +1,124 @@
+"""The state of a room now, after some events, and as the auth rules want to see it."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from homeserver import errors
+from homeserver.matrix import auth_rules, state_resolution
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Event, StateKey, StateMap
+from homeserver.matrix.identifiers import EventId, RoomId
+from homeserver.matrix.power_levels import PowerLevels
+from homeserver.matrix.room_versions import RoomVersion
+from homeserver.storage import events, room_state
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+CREATE: StateKey = ("m.room.create", "")
+POWER_LEVELS: StateKey = ("m.room.power_levels", "")
+JOIN_RULES: StateKey = ("m.room.join_rules", "")
+HISTORY_VISIBILITY: StateKey = ("m.room.history_visibility", "")
+
+
+class MissingEvents(errors.HomeserverError):
+    """Events are needed that this server does not have: `event_ids` says which."""
+
+    def __init__(self, event_ids: Iterable[EventId]) -> None:
+        super().__init__()
+        self.event_ids = tuple(event_ids)
+
+
+def member_key(user_id: str) -> StateKey:
+    """The place of a user's membership in a room's state."""
+    return ("m.room.member", user_id)
+
+
+def load_entries(view: View, state: StateMap, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
+    """The events at some places of a state, as far as they are set."""
+    wanted = {key: state[key] for key in keys if key in state}
+    found = events.load_bodies(view, wanted.values())
+    return {key: found[event_id] for key, event_id in wanted.items() if event_id in found}
+
+
+def load_entry(view: View, state: StateMap, key: StateKey) -> Event | None:
+    """The event at one place of a state."""
+    return load_entries(view, state, (key,)).get(key)
+
+
+def auth_state_for(view: View, state: StateMap, event: Event) -> dict[StateKey, Event]:
+    """What the auth rules look at when they judge an event against a state."""
+    keys = auth_rules.auth_keys(
+        event.type, event.sender, event.state_key, event.content, event.version
+    )
+    return load_entries(view, state, keys | {CREATE})
+
+
+def auth_event_ids(
+    state: StateMap,
+    draft: tuple[str, str, str | None, JsonObject],
+    version: RoomVersion,
+) -> tuple[EventId, ...]:
+    """The auth events of an event to be made: (type, sender, state_key, content).
+
+    Spec: server-server-api#auth-events-selection
+    """
+    event_type, sender, state_key, content = draft
+    keys = auth_rules.auth_keys(event_type, sender, state_key, content, version)
+    return tuple(state[key] for key in sorted(keys) if key in state)
+
+
+def create_event_id(room_id: RoomId, version: RoomVersion, state: StateMap) -> EventId | None:
+    """The room's create event. From v12 its hash is the room's ID."""
+    if version.room_id_is_create_event:
+        return EventId("$" + room_id[1:])
+    return state.get(CREATE)
+
+
+def power_levels(view: View, state: StateMap) -> PowerLevels:
+    """Who may do what in a room, given its state."""
+    entries = load_entries(view, state, (CREATE, POWER_LEVELS))
+    return PowerLevels.of(entries[CREATE], entries.get(POWER_LEVELS))
+
+
+def resolve(
+    work: UnitOfWork, room_id: RoomId, version: RoomVersion, state_ids: Sequence[int]
+) -> int:
+    """Make one state of several and return its number."""
+    distinct = list(dict.fromkeys(state_ids))
+    if len(distinct) == 1:
+        return distinct[0]
+    maps = [room_state.load_state(work, state_id) for state_id in distinct]
+    resolved = state_resolution.resolve(version, maps, _fetching(work))
+    return room_state.save_resolved(work, room_id, distinct[0], resolved)
+
+
+def state_after(work: UnitOfWork, room_id: RoomId, prev_events: Sequence[EventId]) -> int:
+    """The number of the state after some events, resolved where they differ.
+
+    Raises `MissingEvents` where one of them, or the state after it, is not known.
+    """
+    found = events.load_events(work, prev_events)
+    after: list[int] = []
+    missing: list[EventId] = []
+    for event_id in prev_events:
+        stored = found.get(event_id)
+        if stored is None or stored.state_after is None or stored.event.room_id != room_id:
+            missing.append(event_id)
+        else:
+            after.append(stored.state_after)
+    if missing or not after:
+        raise MissingEvents(missing)
+    version = found[prev_events[0]].event.version
+    return resolve(work, room_id, version, sorted(after))
+
+
+def _fetching(view: View) -> Callable[[EventId], Event]:
+    fetched: dict[EventId, Event] = {}
+
+    def fetch(event_id: EventId) -> Event:
+        if event_id not in fetched:
+            found = events.load_bodies(view, (event_id,))
+            if event_id not in found:
+                raise MissingEvents((event_id,))
+            fetched[event_id] = found[event_id]
+        return fetched[event_id]
+
+    return fetch
