@@ -65,7 +65,7 @@ $(VENV)/bin/python:
 PIP = $(BIN)/python -m pip --disable-pip-version-check install -q
 define install
 	@echo 'Installing into $(VENV)/ …'
-	@$(PIP) --only-binary python-olm -e '.[$(1)]' || { \
+	@$(PIP) --only-binary python-olm -e '.$(if $(1),[$(1)])' || { \
 	  echo 'That failed. Trying again without python-olm …'; \
 	  $(BIN)/python -c 'import tomllib; \
 	    project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

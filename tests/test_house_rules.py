@@ -29,7 +29,7 @@ BANNED_WORDS = frozenset(
 # Where a banned word is the right one: the specification's own names, and the data directory.
 ALLOWED_PHRASES = (
     *("account_data", "AccountData", "auth_data", "AuthData", "base_url", "BaseUrl"),
-    *("data_dir", "TooNew"),
+    *("data_dir", "data_directory", "TooNew"),
 )
 
 # Who may read the clock or draw chance: the ports, and what is not part of a running server.
@@ -78,7 +78,7 @@ def none_of(found: Iterable[object]) -> None:
 
 def _words(name: str) -> set[str]:
     for allowed in ALLOWED_PHRASES:
-        name = name.replace(allowed, "")
+        name = re.sub(rf"(?<![a-z]){allowed}(?![a-z])", "", name)
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)}
 
 
