@@ -1,0 +1,214 @@
+"""Consent as a table: (standing, step) -> (standing, effects). Pure; a missing entry is a breach.
+
+The table does not know whose side it is on, so no softer rule can apply to us. Effects are values:
+whoever runs the machine stores the standing and carries them out in the same unit of work.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Standing(StrEnum):
+    """What stands between us and one peer."""
+
+    NONE = "none"
+    REQUESTED = "requested"  # they asked; our yes is missing
+    OFFERED = "offered"  # we said yes; their proof is missing
+    ACTIVE = "active"
+    PAUSED = "paused"
+    REVOKED = "revoked"  # for ever, unless a new invitation reopens it
+    BLOCKED = "blocked"  # for ever, unless the owner unblocks
+    DECLINED = "declined"
+
+
+class Step(StrEnum):
+    """What can happen. Who did it, when and how goes into the audit trail beside it."""
+
+    REQUEST_CAME = "request came"  # REQUEST at an invitation of ours that is still open
+    KNOCK_CAME = "knock came"  # REQUEST at a knock link of ours
+    OWNER_AGREED = "owner agreed"
+    INVITATION_AGREED = "invitation agreed"  # the yes that lies in a link given to one person
+    OWNER_DECLINED = "owner declined"
+    OWNER_CONNECTED = "owner connected"  # the owner opened somebody's link
+    PROOF_CAME = "proof came"  # PROVE, or READY: the other side holds the keys it named
+    EXPIRED = "expired"
+    OWNER_PAUSED = "owner paused"
+    DOUBT_ROSE = "doubt rose"  # an expired grant, a second user of a link, a restored backup
+    OWNER_RESUMED = "owner resumed"
+    OWNER_REVOKED = "owner revoked"
+    OWNER_BLOCKED = "owner blocked"
+    OWNER_UNBLOCKED = "owner unblocked"
+
+
+class Effect(StrEnum):
+    """What a step asks for."""
+
+    ASK_OWNER = "ask the owner"
+    SEND_ACCEPT = "send ACCEPT"
+    SEND_REQUEST = "send REQUEST"
+    OPEN_CHANNEL = "open the channel"
+    RENEW_CHANNEL = "renew keys and routes"
+    CLOSE_SOCKETS = "close the sockets"
+    CONTACT_PEER = "contact the peer"
+    FORGET_HANDSHAKE = "forget the handshake"
+    FORGET_PEER = "forget keys, routes and what waits"
+    HIDE_PEER = "hide the peer's users"
+    TELL_OWNER = "tell the owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The standing afterwards, and what has to be done."""
+
+    standing: Standing
+    effects: tuple[Effect, ...] = ()
+
+
+class Breach(Exception):
+    """A step that may not happen in this standing. Nothing changes."""
+
+
+_S, _T, _E = Standing, Step, Effect
+_CLOSE = (_E.CLOSE_SOCKETS, _E.FORGET_HANDSHAKE, _E.FORGET_PEER, _E.HIDE_PEER)
+
+TABLE: Mapping[tuple[Standing, Step], Outcome] = {
+    (_S.NONE, _T.REQUEST_CAME): Outcome(_S.REQUESTED),
+    (_S.NONE, _T.KNOCK_CAME): Outcome(_S.REQUESTED, (_E.ASK_OWNER,)),
+    (_S.NONE, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
+    (_S.NONE, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED),
+    # Asked by the other side.
+    (_S.REQUESTED, _T.INVITATION_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
+    (_S.REQUESTED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
+    (_S.REQUESTED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
+    (_S.REQUESTED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.FORGET_HANDSHAKE,)),
+    (_S.REQUESTED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
+    (_S.REQUESTED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
+    # Agreed by us.
+    (_S.OFFERED, _T.PROOF_CAME): Outcome(_S.ACTIVE, (_E.OPEN_CHANNEL, _E.TELL_OWNER)),
+    (_S.OFFERED, _T.REQUEST_CAME): Outcome(_S.OFFERED),  # both invited each other at once
+    (_S.OFFERED, _T.INVITATION_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
+    (_S.OFFERED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
+    (_S.OFFERED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
+    (_S.OFFERED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.FORGET_HANDSHAKE,)),
+    (_S.OFFERED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE, _E.TELL_OWNER)),
+    (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
+    # Active: a new invitation repairs, and changes neither standing nor grants.
+    (_S.ACTIVE, _T.REQUEST_CAME): Outcome(_S.ACTIVE),
+    (_S.ACTIVE, _T.INVITATION_AGREED): Outcome(_S.ACTIVE, (_E.SEND_ACCEPT,)),
+    (_S.ACTIVE, _T.OWNER_AGREED): Outcome(_S.ACTIVE, (_E.SEND_ACCEPT,)),
+    (_S.ACTIVE, _T.OWNER_CONNECTED): Outcome(_S.ACTIVE, (_E.SEND_REQUEST,)),
+    (_S.ACTIVE, _T.PROOF_CAME): Outcome(_S.ACTIVE, (_E.RENEW_CHANNEL,)),
+    (_S.ACTIVE, _T.OWNER_PAUSED): Outcome(_S.PAUSED, (_E.CLOSE_SOCKETS,)),
+    (_S.ACTIVE, _T.DOUBT_ROSE): Outcome(_S.PAUSED, (_E.CLOSE_SOCKETS, _E.ASK_OWNER)),
+    (_S.ACTIVE, _T.OWNER_REVOKED): Outcome(_S.REVOKED, _CLOSE),
+    (_S.ACTIVE, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, _CLOSE),
+    (_S.PAUSED, _T.OWNER_RESUMED): Outcome(_S.ACTIVE, (_E.CONTACT_PEER,)),
+    (_S.PAUSED, _T.DOUBT_ROSE): Outcome(_S.PAUSED),
+    (_S.PAUSED, _T.OWNER_REVOKED): Outcome(_S.REVOKED, _CLOSE),
+    (_S.PAUSED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, _CLOSE),
+    # Ended. Only a new invitation, given or opened afterwards, reopens.
+    (_S.REVOKED, _T.REQUEST_CAME): Outcome(_S.REQUESTED),
+    (_S.REVOKED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
+    (_S.REVOKED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED),
+    (_S.DECLINED, _T.REQUEST_CAME): Outcome(_S.REQUESTED),
+    (_S.DECLINED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
+    (_S.DECLINED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED),
+    (_S.BLOCKED, _T.OWNER_UNBLOCKED): Outcome(_S.REVOKED),
+}
+
+
+def take(standing: Standing, step: Step) -> Outcome:
+    """Look a step up; raises `Breach` where the table has no entry."""
+    outcome = TABLE.get((standing, step))
+    if outcome is None:
+        raise Breach(f"{step} while {standing}")
+    return outcome
+
+
+def after_expiry(standing: Standing, before: Standing) -> Standing:
+    """What an expired handshake leaves: a tombstone stays one."""
+    tombstones = (Standing.REVOKED, Standing.DECLINED)
+    return before if standing is Standing.NONE and before in tombstones else standing
+
+
+def may_deliver(standing: Standing) -> bool:
+    """Whether anything of a peer is accepted, or sent to it."""
+    return standing is Standing.ACTIVE
+
+
+def is_connected(standing: Standing) -> bool:
+    """Whether what concerns the peer is kept for it: a paused one gets it later."""
+    return standing in (Standing.ACTIVE, Standing.PAUSED)
+
+
+class Ticket(StrEnum):
+    """Where an invitation of ours is."""
+
+    OPEN = "open"
+    BOUND = "bound"  # to the first REQUEST that opened and verified
+    SPENT = "spent"  # its connection came about
+    VOID = "void"  # withdrawn, expired, or doubted
+
+
+class Use(StrEnum):
+    """What can happen to an invitation."""
+
+    FIRST_REQUEST = "first REQUEST"
+    SAME_REQUEST = "same REQUEST"
+    OTHER_REQUEST = "other REQUEST"
+    PROOF = "proof"
+    OWNER_DECLINED = "owner declined"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+class Reply(StrEnum):
+    """What the use of an invitation asks for."""
+
+    TAKE_REQUEST = "take the request"
+    REPEAT_ANSWER = "repeat the stored answer"
+    WARN_OWNER = "warn the owner"
+
+
+@dataclass(frozen=True, slots=True)
+class TicketOutcome:
+    """Where the invitation is afterwards, and what has to be done; nothing means the refusal."""
+
+    ticket: Ticket
+    replies: tuple[Reply, ...] = ()
+
+
+_K, _U, _R = Ticket, Use, Reply
+
+INVITATIONS: Mapping[tuple[Ticket, Use], TicketOutcome] = {
+    (_K.OPEN, _U.FIRST_REQUEST): TicketOutcome(_K.BOUND, (_R.TAKE_REQUEST,)),
+    (_K.OPEN, _U.EXPIRED): TicketOutcome(_K.VOID),
+    (_K.OPEN, _U.WITHDRAWN): TicketOutcome(_K.VOID),
+    (_K.BOUND, _U.SAME_REQUEST): TicketOutcome(_K.BOUND, (_R.REPEAT_ANSWER,)),
+    (_K.BOUND, _U.OTHER_REQUEST): TicketOutcome(_K.BOUND, (_R.WARN_OWNER,)),
+    (_K.BOUND, _U.PROOF): TicketOutcome(_K.SPENT),
+    (_K.BOUND, _U.OWNER_DECLINED): TicketOutcome(_K.VOID),
+    (_K.BOUND, _U.EXPIRED): TicketOutcome(_K.VOID),
+    (_K.BOUND, _U.WITHDRAWN): TicketOutcome(_K.VOID),
+    (_K.SPENT, _U.SAME_REQUEST): TicketOutcome(_K.SPENT, (_R.REPEAT_ANSWER,)),
+    (_K.SPENT, _U.OTHER_REQUEST): TicketOutcome(_K.SPENT, (_R.WARN_OWNER,)),
+    (_K.SPENT, _U.EXPIRED): TicketOutcome(_K.VOID),
+    (_K.SPENT, _U.PROOF): TicketOutcome(_K.SPENT),
+}
+
+
+def use(ticket: Ticket, step: Use) -> TicketOutcome:
+    """Look up what becomes of an invitation; raises `Breach` where the table has no entry."""
+    outcome = INVITATIONS.get((ticket, step))
+    if outcome is None:
+        raise Breach(f"{step} while {ticket}")
+    return outcome
+
+
+def drawing() -> str:
+    """The table as a Mermaid state diagram, for the documentation."""
+    lines = ["stateDiagram-v2", "    [*] --> none"]
+    for (standing, step), outcome in TABLE.items():
+        lines.append(f"    {standing} --> {outcome.standing}: {step}")
+    return "\n".join(lines)

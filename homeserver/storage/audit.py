@@ -1,0 +1,61 @@
+"""Who agreed to what, when and how: the evidence of consent. Rows are added and never changed."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, String, Table, select
+
+from homeserver.storage.tables import RowNumber, metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", RowNumber, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("node_id", String, nullable=False, index=True),
+    Column("server_name", String, nullable=False),
+    Column("who", String, nullable=False),  # owner, peer, server
+    Column("step", String, nullable=False),
+    Column("how", String, nullable=False),
+    Column("standing_before", String, nullable=False),
+    Column("standing", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change of what stands between us and a peer."""
+
+    at: int
+    node_id: str
+    server_name: str
+    who: str
+    step: str
+    how: str
+    standing_before: str
+    standing: str
+
+
+def record(work: UnitOfWork, entry: Entry) -> None:
+    """Add an entry to the trail."""
+    work.insert(
+        audit,
+        at=entry.at,
+        node_id=entry.node_id,
+        server_name=entry.server_name,
+        who=entry.who,
+        step=entry.step,
+        how=entry.how,
+        standing_before=entry.standing_before,
+        standing=entry.standing,
+    )
+
+
+def trail(view: View, node_id: str | None = None, limit: int = 1000) -> list[Entry]:
+    """The newest entries, of one node or of all, oldest first."""
+    columns = [column for column in audit.c if column is not audit.c.number]
+    query = select(*columns).order_by(audit.c.number.desc()).limit(limit)
+    if node_id is not None:
+        query = query.where(audit.c.node_id == node_id)
+    return [Entry(*row) for row in reversed(view.all(query))]

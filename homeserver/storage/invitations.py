@@ -1,0 +1,159 @@
+"""Invitations given, and the handshakes they led to, on both sides.
+
+A handshake's messages are stored before they are sent, so that a repeat is the same bytes.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    LargeBinary,
+    String,
+    Table,
+    delete,
+    select,
+)
+from sqlalchemy import update as update_table
+
+from homeserver.storage.tables import metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+INVITER, INVITEE = "inviter", "invitee"
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("intake", String, primary_key=True),  # the address, in hex
+    Column("secret", LargeBinary, nullable=False),  # sealed
+    Column("ticket", String, nullable=False),
+    Column("how", String, nullable=False),  # link, scanned, knock, introduced by X
+    Column("asks_owner", Boolean, nullable=False),
+    Column("expected", String),  # the only node id, or DNS name, that may use it
+    Column("room_id", String),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("request_hash", String),  # of the first REQUEST that opened and verified
+    Column("is_warned", Boolean, nullable=False),
+)
+
+handshakes = Table(
+    "handshakes",
+    metadata,
+    Column("key", String, primary_key=True),  # inviter: intake and node; invitee: intake
+    Column("role", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("intake", String, nullable=False, index=True),
+    Column("node_id", String, nullable=False, index=True),
+    Column("server_name", String, nullable=False),
+    Column("is_repair", Boolean, nullable=False),
+    Column("request_hash", String, nullable=False),
+    Column("request", LargeBinary, nullable=False),  # the note as sent or received
+    Column("accept", LargeBinary, nullable=False),  # note and Olm message of ACCEPT
+    Column("prove", LargeBinary, nullable=False),  # Olm message of PROVE
+    Column("ready", LargeBinary, nullable=False),  # Olm message of READY
+    Column("secrets", LargeBinary, nullable=False),  # sealed: door keys, addresses, ratchets
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """One invitation of ours."""
+
+    intake: str
+    secret: bytes
+    ticket: str
+    how: str
+    asks_owner: bool
+    expected: str | None
+    room_id: str | None
+    created_at: int
+    expires_at: int
+    request_hash: str | None = None
+    is_warned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """Four messages under way; the empty ones are not made yet."""
+
+    key: str
+    role: str
+    state: str
+    intake: str
+    node_id: str
+    server_name: str
+    is_repair: bool
+    request_hash: str
+    request: bytes
+    accept: bytes
+    prove: bytes
+    ready: bytes
+    secrets: bytes
+    created_at: int
+    expires_at: int
+
+
+def find_invitation(view: View, intake: str) -> Invitation | None:
+    """The invitation with this intake address."""
+    row = view.one_or_none(select(invitations).where(invitations.c.intake == intake))
+    return None if row is None else Invitation(*row)
+
+
+def load_invitations(view: View) -> list[Invitation]:
+    """Every invitation that is remembered, oldest first."""
+    rows = view.all(select(invitations).order_by(invitations.c.created_at))
+    return [Invitation(*row) for row in rows]
+
+
+def save_invitation(work: UnitOfWork, invitation: Invitation) -> None:
+    """Keep a new invitation."""
+    work.insert(invitations, **asdict(invitation))
+
+
+def change_invitation(work: UnitOfWork, intake: str, **changes: Any) -> None:
+    """Change some columns of an invitation."""
+    work.execute(update_table(invitations).where(invitations.c.intake == intake).values(**changes))
+
+
+def find_handshake(view: View, key: str) -> Handshake | None:
+    """One handshake."""
+    row = view.one_or_none(select(handshakes).where(handshakes.c.key == key))
+    return None if row is None else Handshake(*row)
+
+
+def load_handshakes(view: View) -> list[Handshake]:
+    """Every handshake that is remembered, oldest first."""
+    rows = view.all(select(handshakes).order_by(handshakes.c.created_at, handshakes.c.key))
+    return [Handshake(*row) for row in rows]
+
+
+def handshakes_with(view: View, node_id: str) -> list[Handshake]:
+    """The handshakes with one node."""
+    rows = view.all(select(handshakes).where(handshakes.c.node_id == node_id))
+    return [Handshake(*row) for row in rows]
+
+
+def save_handshake(work: UnitOfWork, handshake: Handshake) -> None:
+    """Keep a handshake in place of what was stored of it."""
+    work.upsert(handshakes, asdict(handshake))
+
+
+def delete_handshake(work: UnitOfWork, key: str) -> None:
+    """Forget one handshake."""
+    work.execute(delete(handshakes).where(handshakes.c.key == key))
+
+
+def delete_handshakes_with(work: UnitOfWork, node_id: str) -> None:
+    """Forget the handshakes with one node."""
+    work.execute(delete(handshakes).where(handshakes.c.node_id == node_id))
+
+
+def void_all(work: UnitOfWork) -> None:
+    """Withdraw every invitation and forget every handshake: for a restored backup."""
+    work.execute(update_table(invitations).values(ticket="void"))
+    work.execute(delete(handshakes))
