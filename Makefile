@@ -41,7 +41,7 @@ bench: $(VENV)/.develops  ## Measure one server and two
 simulate: $(VENV)/.develops  ## Run several servers in one process through loss, delay and crashes
 	$(BIN)/pytest tests/simulation
 
-demo: $(VENV)/.runs  ## Watch Alice's and Bob's servers meet and talk on this machine
+demo: $(VENV)/.develops  ## Watch Alice's and Bob's servers meet and talk on this machine
 	$(BIN)/homeserver demo
 
 migration: $(VENV)/.develops  ## Write the next migration: make migration name=add_pushers

@@ -27,6 +27,10 @@ class Refused(Exception):
         self.errcode = errcode
 
 
+class DidNotHappen(AssertionError):
+    """Something that should have been seen was not, in time."""
+
+
 class Client:
     """One device of one user."""
 

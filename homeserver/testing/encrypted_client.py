@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import nio
 from nio.crypto import attachments
 
+from homeserver.testing.client import DidNotHappen
+
 ResponseT = TypeVar("ResponseT")
 T = TypeVar("T")
 
@@ -26,10 +28,6 @@ ENCRYPTION = {
     "state_key": "",
     "content": {"algorithm": "m.megolm.v1.aes-sha2"},
 }
-
-
-class DidNotHappen(AssertionError):
-    """Something that should have been seen was not, in time."""
 
 
 class NioRefused(AssertionError):
