@@ -29,7 +29,7 @@ BANNED_WORDS = frozenset(
 # Where a banned word is the right one: the specification's own names, and the data directory.
 ALLOWED_PHRASES = (
     *("account_data", "AccountData", "auth_data", "AuthData", "base_url", "BaseUrl"),
-    *("data_dir", "data_directory", "TooNew"),
+    *("data_dir", "data_directory", "DatabaseTooNew"),
 )
 
 # Who may read the clock or draw chance: the ports, and what is not part of a running server.
