@@ -21,7 +21,7 @@ from homeserver.media.thumbnails import Method, Size
 from homeserver.ports import Requester
 
 routes = Routes("/_matrix/client/v1/media")
-upload_routes = Routes("/_matrix/media/v3", "/_matrix/media/r0")
+upload_routes = Routes("/_matrix/media/v3")
 creation_routes = Routes("/_matrix/media/v1")
 
 _PART = 64 * 1024

@@ -1,0 +1,30 @@
+"""Who is in a room, and which connected peers are to hear of what happens there."""
+
+from homeserver.matrix.identifiers import RoomId, ServerName, UserId
+from homeserver.storage import peers, rooms, sharing
+from homeserver.storage.unit_of_work import View
+
+
+def is_in(view: View, room_id: RoomId, user_id: UserId) -> bool:
+    """Whether somebody is joined to a room."""
+    found = rooms.find_membership(view, room_id, user_id)
+    return found is not None and found.membership == "join"
+
+
+def peers_in(view: View, room_id: RoomId, grant: str) -> list[ServerName]:
+    """The connected servers with someone in the room that may hear of this kind of thing."""
+    present = sharing.present_servers(view, room_id) & peers.connected_servers(view)
+    return [server for server in sorted(present) if peers.may(view, server, grant)]
+
+
+def peers_sharing_rooms(view: View, user_id: UserId, grant: str) -> list[ServerName]:
+    """The connected servers with someone in any room this user is in."""
+    connected = peers.connected_servers(view)
+    if not connected:
+        return []
+    shared = {
+        server
+        for membership in rooms.rooms_of(view, user_id, rooms.JOINED)
+        for server in sharing.present_servers(view, membership.room_id)
+    }
+    return [server for server in sorted(shared & connected) if peers.may(view, server, grant)]

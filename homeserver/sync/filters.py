@@ -1,0 +1,148 @@
+"""What a client asked to leave out.
+
+Spec: client-server-api#filtering
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from homeserver import errors
+from homeserver.matrix import canonical_json
+from homeserver.matrix.identifiers import RoomId
+
+DEFAULT_LIMIT = 20
+LARGEST_LIMIT = 500
+
+Names = tuple[str, ...]
+
+
+class EventFilter(BaseModel):
+    """Which events to give, and how many."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: int = Field(default=DEFAULT_LIMIT, ge=0)
+    types: Names | None = None
+    not_types: Names = ()
+    senders: Names | None = None
+    not_senders: Names = ()
+
+    @property
+    def bounded_limit(self) -> int:
+        """How many events at most; one at least."""
+        return max(1, min(self.limit, LARGEST_LIMIT))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every event passes."""
+        return (
+            self.types is None
+            and self.senders is None
+            and not self.not_types
+            and not self.not_senders
+        )
+
+    def allows(self, event_type: str, sender: str | None = None) -> bool:
+        """Whether an event of this type and sender passes."""
+        return self.allows_type(event_type) and (sender is None or self._allows_sender(sender))
+
+    def allows_type(self, event_type: str) -> bool:
+        """Whether events of this type pass. `*` in a filter stands for any characters."""
+        if _matches(self.not_types, event_type):
+            return False
+        return self.types is None or _matches(self.types, event_type)
+
+    def _allows_sender(self, sender: str) -> bool:
+        if sender in self.not_senders:
+            return False
+        return self.senders is None or sender in self.senders
+
+
+class RoomEventFilter(EventFilter):
+    """Which events of which rooms to give."""
+
+    rooms: Names | None = None
+    not_rooms: Names = ()
+    contains_url: bool | None = None
+    lazy_load_members: bool = False
+    include_redundant_members: bool = False
+    unread_thread_notifications: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every event of an allowed room passes."""
+        return self.contains_url is None and super().is_open
+
+    def allows_room(self, room_id: RoomId) -> bool:
+        """Whether anything of this room passes."""
+        return _allows_room(self.rooms, self.not_rooms, room_id)
+
+    def allows_content(self, content: dict[str, Any]) -> bool:
+        """Whether an event passes as far as its `url` is concerned."""
+        return self.contains_url is None or ("url" in content) == self.contains_url
+
+
+class RoomFilter(BaseModel):
+    """Which rooms to give, and what of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rooms: Names | None = None
+    not_rooms: Names = ()
+    include_leave: bool = False
+    state: RoomEventFilter = RoomEventFilter()
+    timeline: RoomEventFilter = RoomEventFilter()
+    ephemeral: RoomEventFilter = RoomEventFilter()
+    account_data: RoomEventFilter = RoomEventFilter()
+
+    def allows_room(self, room_id: RoomId) -> bool:
+        """Whether anything of this room passes."""
+        return _allows_room(self.rooms, self.not_rooms, room_id)
+
+
+class Filter(BaseModel):
+    """Everything a client may ask to leave out.
+
+    `event_fields` and the `federation` format are not followed: a server may give more.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    presence: EventFilter = EventFilter()
+    account_data: EventFilter = EventFilter()
+    room: RoomFilter = RoomFilter()
+
+
+EVERYTHING = Filter()
+
+
+@lru_cache(maxsize=64)
+def parse(definition: str | bytes) -> Filter:
+    """Read a filter's JSON."""
+    try:
+        raw = definition.encode() if isinstance(definition, str) else definition
+        return Filter.model_validate(canonical_json.decode(raw))
+    except (errors.BadJson, ValidationError, UnicodeEncodeError):
+        raise errors.InvalidParam("That is not a filter.") from None
+
+
+def _allows_room(rooms: Names | None, not_rooms: Names, room_id: RoomId) -> bool:
+    return room_id not in not_rooms and (rooms is None or room_id in rooms)
+
+
+def _matches(patterns: Iterable[str], event_type: str) -> bool:
+    return any(
+        _compiled(pattern).fullmatch(event_type) if "*" in pattern else pattern == event_type
+        for pattern in patterns
+    )
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # Several stars in a row are one: apart they would take ages to match nothing.
+    parts = re.split(r"\*+", pattern)
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
