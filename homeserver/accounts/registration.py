@@ -2,7 +2,7 @@
 
 import orjson
 
-from homeserver.matrix import push_rules
+from homeserver.matrix import default_push_rules
 from homeserver.matrix.identifiers import UserId, localpart
 from homeserver.storage import account_data, accounts
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -13,5 +13,5 @@ def create_owner(work: UnitOfWork, user_id: UserId, password_hash: str, now_ms: 
     accounts.save_user(work, user_id, password_hash, now_ms)
     accounts.save_profile(work, user_id, orjson.dumps({"displayname": localpart(user_id)}))
     account_data.save_account_data(
-        work, user_id, None, "m.push_rules", {"global": push_rules.default_rules(user_id)}
+        work, user_id, None, "m.push_rules", {"global": default_push_rules.default_ruleset(user_id)}
     )
