@@ -4,6 +4,7 @@ A module whose name does not start with an underscore is a command; it offers `c
 """
 
 import importlib
+import os
 import pkgutil
 
 import click
@@ -44,3 +45,4 @@ def _print_version(context: click.Context, _option: click.Parameter, is_asked: b
 )
 def main() -> None:
     """Your own Matrix homeserver: for you, and for those you both agreed with."""
+    os.umask(0o077)  # nothing that a command writes is for other users of this machine
