@@ -9,6 +9,8 @@ T = TypeVar("T")
 
 # An envelope holds 256 KiB; the rest is for what stands beside the list.
 ANSWER_BYTES = 176 * 1024
+# Cards that stand beside something else; the others are asked for.
+CARDS_BYTES = 32 * 1024
 
 
 def fitting(entries: Sequence[T], limit: int = ANSWER_BYTES) -> list[T]:

@@ -73,6 +73,13 @@ def signers(pdus: Sequence[Any]) -> frozenset[ServerName]:
     )
 
 
+def key_ids(pdus: Sequence[Any], server: ServerName) -> frozenset[str]:
+    """The names of the keys that a server claims to have signed these with."""
+    signed = (pdu.get("signatures") for pdu in pdus if isinstance(pdu, dict))
+    by_key = (one.get(server) for one in signed if isinstance(one, dict))
+    return frozenset(key_id for one in by_key if isinstance(one, dict) for key_id in one)
+
+
 def _signing_users(pdu: JsonObject) -> tuple[Any, Any]:
     content = pdu.get("content")
     authorising = (

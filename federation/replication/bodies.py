@@ -1,0 +1,142 @@
+"""What stands in the bodies of the questions servers ask each other, bounded.
+
+The names are those of the Matrix server-server API; what it puts into paths and query strings
+stands in the body here.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import EventId, RoomAlias, RoomId, ServerName, UserId
+
+EVENTS_PER_QUESTION = 500
+SERVERS_PER_QUESTION = 100
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_Id = Annotated[str, Field(max_length=255)]
+_EventIds = Annotated[list[_Id], Field(max_length=EVENTS_PER_QUESTION)]
+_Offset = Annotated[int, Field(ge=0)]
+
+
+class MakeMembership(BaseModel):
+    """`make_join`, `make_leave`, `make_knock`."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    user_id: Annotated[UserId, Field(max_length=255)]
+    ver: Annotated[list[_Id], Field(max_length=50)] = Field(default_factory=list)
+
+
+class SendMembership(BaseModel):
+    """`send_join`, `send_leave`, `send_knock`."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    event: JsonObject
+
+
+class Invite(BaseModel):
+    """`invite`: an item of the control lane."""
+
+    room_version: _Id
+    event: JsonObject
+    invite_room_state: Annotated[list[JsonObject], Field(max_length=100)] = Field(
+        default_factory=list
+    )
+    cards: Annotated[list[Any], Field(max_length=SERVERS_PER_QUESTION)] = Field(
+        default_factory=list
+    )
+
+
+class Backfill(BaseModel):
+    """`backfill`: these events and what came before them."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    v: _EventIds
+    limit: Annotated[int, Field(ge=1)] = 100
+
+
+class MissingEvents(BaseModel):
+    """`get_missing_events`: what lies between two sets of events."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    earliest_events: _EventIds
+    latest_events: _EventIds
+    limit: Annotated[int, Field(ge=1)] = 100
+
+
+class AtEvent(BaseModel):
+    """`state_ids` and `event_auth`: about one event, from an offset on."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    event_id: Annotated[EventId, Field(max_length=255)]
+    offset: _Offset = 0
+
+
+class Events(BaseModel):
+    """`event`: several at once."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    event_ids: _EventIds
+
+
+class Cards(BaseModel):
+    """`cards`: of these servers, as far as the asker shares the room with them."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    servers: Annotated[list[ServerName], Field(max_length=SERVERS_PER_QUESTION)]
+
+
+class ProfileOf(BaseModel):
+    """`query/profile`."""
+
+    user_id: Annotated[UserId, Field(max_length=255)]
+    field: _Id | None = None
+
+
+class Directory(BaseModel):
+    """`query/directory`."""
+
+    room_alias: Annotated[RoomAlias, Field(max_length=255)]
+
+
+class KeysQuery(BaseModel):
+    """`user/keys/query`."""
+
+    device_keys: Annotated[dict[UserId, Any], Field(max_length=100)]
+
+
+class KeysClaim(BaseModel):
+    """`user/keys/claim`: an algorithm for each device."""
+
+    one_time_keys: Annotated[
+        dict[_Id, Annotated[dict[_Id, _Id], Field(max_length=200)]], Field(max_length=100)
+    ]
+
+
+class MediaPart(BaseModel):
+    """`media/download`: a file from an offset on."""
+
+    media_id: _Id
+    offset: _Offset = 0
+
+
+def read(model: type[ModelT], body: Any) -> ModelT:
+    """Parse a body, or say that it is not one."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise errors.BadJson from error
+
+
+def listed(answer: JsonObject, name: str) -> list[Any]:
+    """A list in an answer; empty where there is none."""
+    value = answer.get(name)
+    return value if isinstance(value, list) else []
+
+
+def texts(answer: JsonObject, name: str) -> list[str]:
+    """The strings in a list of an answer."""
+    return [one for one in listed(answer, name) if isinstance(one, str)]

@@ -1,0 +1,158 @@
+"""Whose key signed this event: cards of peers, and of strangers as members of a room hand them on.
+
+A stranger's card proves itself, because its server's name is the hash of its inception. A name
+from DNS proves nothing, so it counts only where an invitation named it: for peers.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from federation import identity
+from federation.identity import BadIdentity, Identity
+from federation.replication import access, bodies, packing, verification
+from federation.replication.asking import Ask
+from federation.replication.verification import KeyAt
+from homeserver import errors, metrics
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import RoomId, ServerName
+from homeserver.ports import Clock
+from homeserver.storage import cards, peers, rooms
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+_REMEMBERED = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A proof that was checked, so that it need not be again as long as it is the same."""
+
+    card: JsonObject
+    identity: Identity
+
+
+class Cards:
+    """The proofs of identity that events are checked with."""
+
+    def __init__(self, database: Database, ask: Ask, clock: Clock, own: Identity) -> None:
+        self._database = database
+        self._ask = ask
+        self._clock = clock
+        self._own = own
+        self._parsed: dict[ServerName, _Parsed] = {}
+
+    async def keys_for(self, peer: ServerName, room_id: RoomId, pdus: Sequence[Any]) -> KeyAt:
+        """The keys that these events may be signed with; asks the peer for cards we lack."""
+        known = self._find(verification.signers(pdus))
+        lacking = {
+            server for server in verification.signers(pdus) if not _may_hold(known, server, pdus)
+        }
+        if lacking:
+            await self._fetch(peer, room_id, lacking)
+            known |= self._find(lacking)
+
+        def key_at(server: ServerName, key_id: str, at_ms: int) -> str | None:
+            found = known.get(server)
+            return found.card.key_at(key_id, at_ms) if found is not None else None
+
+        return key_at
+
+    async def take_in(self, proofs: Iterable[Any]) -> None:
+        """Keep the cards that came with an answer, as far as they prove themselves."""
+        shown = [one for one in map(_checked, proofs) if one is not None]
+        if not shown:
+            return
+        now_ms = self._clock.now_ms()
+
+        def keep(work: UnitOfWork) -> None:
+            for one in shown:
+                _keep(work, one, now_ms)
+
+        await self._database.write(keep)
+
+    def answer(self, view: View, peer: ServerName, body: JsonObject) -> JsonObject:
+        """The cards of servers in a room that the asker is in too."""
+        asked = bodies.read(bodies.Cards, body)
+        access.check_in_room(view, asked.room_id, peer)
+        return {"cards": self.of_servers(view, asked.room_id, asked.servers)}
+
+    def of_room(self, view: View, room_id: RoomId) -> list[JsonObject]:
+        """The cards of a room's servers, as many as fit beside an answer."""
+        proofs = self.of_servers(view, room_id, sorted(rooms.servers_in_room(view, room_id)))
+        return packing.fitting(proofs, packing.CARDS_BYTES) if proofs else []
+
+    def of_servers(
+        self, view: View, room_id: RoomId, servers: Collection[ServerName]
+    ) -> list[JsonObject]:
+        """The cards of some servers of a room."""
+        present = rooms.servers_in_room(view, room_id, access.EVERYBODY)
+        wanted = present & set(servers)
+        found = _load(view, wanted)
+        if self._own.server_name in wanted:
+            found[self._own.server_name] = self._own.proof
+        return packing.fitting([found[server] for server in sorted(found)])
+
+    async def _fetch(self, peer: ServerName, room_id: RoomId, servers: set[ServerName]) -> None:
+        wanted = sorted(servers)[: bodies.SERVERS_PER_QUESTION]
+        try:
+            answer = await self._ask(peer, "cards", {"room_id": room_id, "servers": wanted})
+        except errors.HomeserverError:
+            return  # the events of those servers are refused for now
+        await self.take_in(bodies.listed(answer, "cards")[: bodies.SERVERS_PER_QUESTION])
+
+    def _find(self, servers: Collection[ServerName]) -> dict[ServerName, Identity]:
+        proofs = self._database.read(lambda view: _load(view, servers))
+        found = {server: self._parse(server, proof) for server, proof in proofs.items()}
+        if self._own.server_name in servers:
+            found[self._own.server_name] = self._own
+        return found
+
+    def _parse(self, server: ServerName, proof: JsonObject) -> Identity:
+        parsed = self._parsed.get(server)
+        if parsed is None or parsed.card != proof["card"]:
+            if len(self._parsed) >= _REMEMBERED:
+                self._parsed.clear()
+            parsed = _Parsed(proof["card"], identity.verify_proof(proof))
+            self._parsed[server] = parsed
+        return parsed.identity
+
+
+def _load(view: View, servers: Collection[ServerName]) -> dict[ServerName, JsonObject]:
+    found = cards.find_cards(view, servers)
+    for server in servers:
+        peer = peers.find_peer(view, server)
+        if peer is not None:
+            found[server] = peer.proof
+    return found
+
+
+def _may_hold(known: dict[ServerName, Identity], server: ServerName, pdus: Sequence[Any]) -> bool:
+    """Whether a card names the keys that this server's events claim to be signed with."""
+    shown = known.get(server)
+    if shown is None:
+        return False
+    named = shown.card.keys.keys() | shown.card.retired.keys()
+    return verification.key_ids(pdus, server) <= named
+
+
+def _checked(proof: Any) -> Identity | None:
+    try:
+        shown = identity.verify_proof(proof)
+    except BadIdentity:
+        metrics.bump("cards_refused")
+        return None
+    return shown if identity.has_p2p_name(shown) else None
+
+
+def _keep(work: UnitOfWork, shown: Identity, now_ms: int) -> None:
+    """Peers show their own cards; a stranger's has to continue the one we know."""
+    server = shown.server_name
+    if peers.find_peer(work, server) is not None:
+        return
+    known = cards.find_cards(work, [server]).get(server)
+    if known is not None and not identity.may_replace(identity.verify_proof(known), shown):
+        metrics.bump("cards_refused")
+        return
+    if known is None or known != shown.proof:
+        cards.save_card(work, server, shown.proof, now_ms)

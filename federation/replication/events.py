@@ -1,0 +1,187 @@
+"""Take in a peer's events: verify, find what is missing before them, append.
+
+Everything that has to be asked is asked before a unit of work opens. Taking in the same events
+again changes nothing.
+
+Spec: server-server-api#pdus
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
+from typing import Any
+
+from federation.replication import access
+from federation.replication.fetching import Fetching, ToldState
+from federation.replication.verification import Room
+from homeserver import errors, metrics
+from homeserver.matrix.events import Event, StateMap
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName
+from homeserver.matrix.room_versions import room_version
+from homeserver.rooms import appending, taking_in
+from homeserver.rooms.appending import Origin
+from homeserver.rooms.state import MissingEvents
+from homeserver.storage import events, rooms
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+_log = logging.getLogger(__name__)
+
+# How many events one unit of work appends: the writer is shared.
+_BATCH = 50
+# How much of a gap is fetched at once. What is older is for pages of history.
+_MOST_MISSING = 5_000
+_MOST_ROUNDS = 100
+# How many events of one transaction may need a state of their own.
+_MOST_STATES = 5
+
+
+class EventIntake:
+    """Takes in events that peers send."""
+
+    def __init__(self, database: Database, fetching: Fetching) -> None:
+        self._database = database
+        self._fetching = fetching
+
+    async def take_in(self, peer: ServerName, pdus: Sequence[Any]) -> None:
+        """Take in the PDUs of a transaction, each room's in their order.
+
+        What is not an event, of a room the peer has no part in, or not allowed, is dropped.
+        """
+        for room_id, of_room in _by_room(pdus).items():
+            room = self._database.read(lambda view, of=room_id: _find_room(view, of, peer))  # type: ignore[misc]
+            if room is None:
+                metrics.bump("events_refused", len(of_room))
+                continue
+            arrived = await self._fetching.verified(peer, room, of_room)
+            await self.place(peer, room, arrived)
+
+    async def place(self, peer: ServerName, room: Room, arrived: Sequence[Event]) -> None:
+        """Append verified events; fetch from the peer what they rest on and we lack."""
+        waiting = list(arrived)
+        try:
+            waiting = await self._with_past(peer, room, waiting)
+        except errors.HomeserverError as error:
+            _log.info("no past of events peer=%s reason=%s", peer, type(error).__name__)
+        waiting = await self._append_all(peer, waiting)
+        for _ in range(_MOST_STATES):
+            if not waiting:
+                return
+            first, rest = waiting[0], waiting[1:]
+            await self._append_with_state(peer, room, first)
+            waiting = await self._append_all(peer, rest)
+        metrics.bump("events_without_past", len(waiting))
+
+    async def _with_past(self, peer: ServerName, room: Room, arrived: list[Event]) -> list[Event]:
+        """These events after those that lead to them from what we have, causes first."""
+        given = {event.event_id: event for event in arrived}
+        for _ in range(_MOST_ROUNDS):
+            unknown, ends = self._unknown_before(room, given)
+            if not unknown or len(given) - len(arrived) >= _MOST_MISSING:
+                break
+            latest = [one.event_id for one in given.values() if unknown & set(one.prev_events)]
+            earlier = await self._fetching.ask_missing_events(peer, room, ends, latest)
+            fresh = {one.event_id: one for one in earlier if one.event_id not in given}
+            if not fresh:
+                break
+            given |= fresh
+        return _causes_first(given)
+
+    def _unknown_before(
+        self, room: Room, given: Mapping[EventId, Event]
+    ) -> tuple[set[EventId], tuple[EventId, ...]]:
+        return self._database.read(lambda view: _unknown_before(view, room, given))
+
+    async def _append_all(self, peer: ServerName, waiting: Sequence[Event]) -> list[Event]:
+        """Append in batches; returns those that rest on something we lack."""
+        stuck: list[Event] = []
+        for start in range(0, len(waiting), _BATCH):
+            batch = waiting[start : start + _BATCH]
+            stuck += await self._database.write(
+                lambda work, batch=batch: _append_batch(work, peer, batch)  # type: ignore[misc]
+            )
+        return stuck
+
+    async def _append_with_state(self, peer: ServerName, room: Room, event: Event) -> None:
+        """Append an event whose past stays unknown, with the state before it as the peer tells."""
+        try:
+            told = await self._fetching.ask_state_before(peer, room, event)
+            await self._database.write(lambda work: _append_told(work, peer, event, told))
+        except errors.HomeserverError as error:
+            metrics.bump("events_without_past")
+            _log.info("no state for an event peer=%s reason=%s", peer, type(error).__name__)
+
+
+def _by_room(pdus: Sequence[Any]) -> dict[RoomId, list[Any]]:
+    found: dict[RoomId, list[Any]] = {}
+    for pdu in pdus:
+        room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+        if isinstance(room_id, str):
+            found.setdefault(RoomId(room_id), []).append(pdu)
+    return found
+
+
+def _find_room(view: View, room_id: RoomId, peer: ServerName) -> Room | None:
+    """The room, if the peer's server is or was in it."""
+    room = rooms.find_room(view, room_id)
+    if room is None or not access.may_send_into(view, room_id, peer):
+        return None
+    return Room(room_id, room_version(room.version_id))
+
+
+def _unknown_before(
+    view: View, room: Room, given: Mapping[EventId, Event]
+) -> tuple[set[EventId], tuple[EventId, ...]]:
+    """What these events directly rest on and we do not have, and the ends of our graph."""
+    stored = rooms.find_room(view, room.room_id)
+    ends = stored.extremities if stored is not None else ()
+    before = {one for event in given.values() for one in event.prev_events}
+    before -= given.keys()
+    before.difference_update(ends)
+    if not before:
+        return set(), ends
+    known = events.load_events(view, before)
+    return {one for one in before if one not in known or known[one].is_outlier}, ends
+
+
+def _causes_first(given: Mapping[EventId, Event]) -> list[Event]:
+    graph = {
+        event_id: [one for one in event.prev_events if one in given]
+        for event_id, event in given.items()
+    }
+    return [given[event_id] for event_id in TopologicalSorter(graph).static_order()]
+
+
+def _append_batch(work: UnitOfWork, peer: ServerName, batch: Sequence[Event]) -> list[Event]:
+    stuck: list[Event] = []
+    origin, room = Origin(peer), None
+    for event in batch:
+        try:
+            room = appending.append(work, event, origin, room).room
+        except MissingEvents:
+            stuck.append(event)
+        except errors.HomeserverError as error:
+            metrics.bump("events_refused")
+            _log.info("refused an event peer=%s reason=%s", peer, type(error).__name__)
+    return stuck
+
+
+def _append_told(work: UnitOfWork, peer: ServerName, event: Event, told: ToldState) -> None:
+    """Believe the peer about the state only where we cannot know it ourselves."""
+    taking_in.take_in_outliers(work, told.outliers)
+    try:
+        appending.append(work, event, Origin(peer))
+    except MissingEvents:
+        state = _state_of(work, event.room_id, told)
+        appending.append(work, event, Origin(peer, state_before=state))
+
+
+def _state_of(work: UnitOfWork, room_id: RoomId, told: ToldState) -> StateMap:
+    found = events.load_events(work, told.state_ids)
+    missing = told.state_ids - found.keys()
+    if missing:
+        raise MissingEvents(missing)
+    state = [one.event for one in found.values() if not one.is_rejected]
+    if any(not one.is_state or one.room_id != room_id for one in state):
+        raise errors.BadEvent("That is not the state of this room.")
+    return {one.key: one.event_id for one in state}

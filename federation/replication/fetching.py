@@ -1,0 +1,128 @@
+"""Ask a peer for events of a room that we lack. What comes back is verified.
+
+No unit of work may be open while asking.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from federation.replication import bodies, verification
+from federation.replication.asking import Ask
+from federation.replication.cards import Cards
+from federation.replication.verification import Room
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Event
+from homeserver.matrix.identifiers import EventId, ServerName
+from homeserver.storage import events
+from homeserver.storage.database import Database
+
+# A room with a larger state is not for a personal server.
+_MOST_STATE = 50_000
+_EVENTS_PER_ASK = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ToldState:
+    """The state before an event as a peer tells it, and the events of it that we lacked."""
+
+    state_ids: frozenset[EventId]
+    outliers: list[Event]
+
+
+class Fetching:
+    """Questions about a room's graph."""
+
+    def __init__(self, database: Database, ask: Ask, cards: Cards) -> None:
+        self._database = database
+        self._ask = ask
+        self._cards = cards
+
+    async def verified(self, peer: ServerName, room: Room, pdus: Sequence[Any]) -> list[Event]:
+        """Those of some PDUs that are events of this room, as their senders signed them."""
+        key_at = await self._cards.keys_for(peer, room.room_id, pdus)
+        return verification.check_all(pdus, room, key_at)
+
+    async def ask_missing_events(
+        self,
+        peer: ServerName,
+        room: Room,
+        earliest: Collection[EventId],
+        latest: Collection[EventId],
+    ) -> list[Event]:
+        """What lies between events that we have and events whose past we lack."""
+        body: JsonObject = {
+            "room_id": room.room_id,
+            "earliest_events": list(earliest)[: bodies.EVENTS_PER_QUESTION],
+            "latest_events": list(latest)[: bodies.EVENTS_PER_QUESTION],
+            "limit": _EVENTS_PER_ASK,
+        }
+        answer = await self._ask(peer, "get_missing_events", body)
+        return await self.verified(peer, room, bodies.listed(answer, "events")[:_EVENTS_PER_ASK])
+
+    async def ask_state_before(self, peer: ServerName, room: Room, event: Event) -> ToldState:
+        """The state before an event, and the events of it and of its authority that we lack."""
+        state_ids, chain_ids = await self._ask_state_ids(peer, room, event.event_id)
+        needed = state_ids | chain_ids | set(event.auth_events)
+        known = self._database.read(lambda view: events.load_bodies(view, needed))
+        lacking = [one for one in sorted(needed) if one not in known]
+        return ToldState(frozenset(state_ids), await self.ask_events(peer, room, lacking))
+
+    async def ask_events(
+        self, peer: ServerName, room: Room, event_ids: Sequence[EventId]
+    ) -> list[Event]:
+        """Events by their IDs; those that the peer does not give are missing."""
+        found: dict[EventId, Event] = {}
+        waiting = list(event_ids)
+        while waiting:
+            asked = waiting[: bodies.EVENTS_PER_QUESTION]
+            body: JsonObject = {"room_id": room.room_id, "event_ids": asked}
+            answer = await self._ask(peer, "event", body)
+            given = await self.verified(peer, room, bodies.listed(answer, "pdus")[: len(asked)])
+            fresh = {one.event_id: one for one in given if one.event_id in asked}
+            if not fresh:
+                break
+            found |= fresh
+            waiting = [one for one in waiting if one not in found]
+        return list(found.values())
+
+    async def ask_rest_of_state(
+        self, peer: ServerName, room: Room, event_id: EventId, first: JsonObject
+    ) -> tuple[list[Event], list[Event]]:
+        """All pages of the state before an event and of its auth chain, given the first."""
+        state, chain = bodies.listed(first, "pdus"), bodies.listed(first, "auth_chain")
+        offset = first.get("next")
+        while isinstance(offset, int) and len(state) + len(chain) < _MOST_STATE:
+            body: JsonObject = {"room_id": room.room_id, "event_id": event_id, "offset": offset}
+            page = await self._ask(peer, "state", body)
+            state += bodies.listed(page, "pdus")
+            chain += bodies.listed(page, "auth_chain")
+            offset = _further(page.get("next"), offset)
+        return (
+            await self.verified(peer, room, state),
+            await self.verified(peer, room, chain),
+        )
+
+    async def _ask_state_ids(
+        self, peer: ServerName, room: Room, event_id: EventId
+    ) -> tuple[set[EventId], set[EventId]]:
+        state: set[EventId] = set()
+        chain: set[EventId] = set()
+        offset: int | None = 0
+        while offset is not None and len(state) + len(chain) < _MOST_STATE:
+            body: JsonObject = {"room_id": room.room_id, "event_id": event_id, "offset": offset}
+            answer = await self._ask(peer, "state_ids", body)
+            state |= {EventId(one) for one in bodies.texts(answer, "pdu_ids")}
+            chain |= {EventId(one) for one in bodies.texts(answer, "auth_chain_ids")}
+            offset = _further(answer.get("next"), offset)
+        return state, chain
+
+
+def _further(following: Any, offset: int) -> int | None:
+    """The next offset. One that does not go forward would never end."""
+    if not isinstance(following, int):
+        return None
+    if following <= offset:
+        raise errors.PeerRefused("The other server's answer makes no sense.")
+    return following

@@ -1,0 +1,72 @@
+"""Walk a room's graph: what came before some events. Backfill and missing events, both sides.
+
+Spec: server-server-api#backfilling-and-retrieving-missing-events
+"""
+
+import heapq
+from collections.abc import Collection
+
+from federation.replication import access, bodies, packing
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName
+from homeserver.storage import events
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.unit_of_work import View
+
+
+def answer_backfill(view: View, peer: ServerName, body: JsonObject) -> JsonObject:
+    """These events and what came before them, newest first.
+
+    Spec: server-server-api#get_matrixfederationv1backfillroomid
+    """
+    asked = bodies.read(bodies.Backfill, body)
+    access.check_in_room(view, asked.room_id, peer)
+    found = _walk(view, asked.room_id, [EventId(one) for one in asked.v], set(), asked.limit)
+    return {"pdus": packing.fitting(access.readable(view, asked.room_id, peer, found))}
+
+
+def answer_get_missing_events(view: View, peer: ServerName, body: JsonObject) -> JsonObject:
+    """What lies between two sets of events, oldest first; the newest part where it is too much.
+
+    Spec: server-server-api#post_matrixfederationv1get_missing_eventsroomid
+    """
+    asked = bodies.read(bodies.MissingEvents, body)
+    access.check_in_room(view, asked.room_id, peer)
+    latest = events.load_events(view, [EventId(one) for one in asked.latest_events])
+    before = [
+        one
+        for stored in latest.values()
+        if stored.event.room_id == asked.room_id
+        for one in stored.event.prev_events
+    ]
+    known = {EventId(one) for one in asked.earliest_events} | latest.keys()
+    found = _walk(view, asked.room_id, before, known, asked.limit)
+    newest_first = packing.fitting(access.readable(view, asked.room_id, peer, found))
+    return {"events": newest_first[::-1]}
+
+
+def _walk(
+    view: View,
+    room_id: RoomId,
+    start: Collection[EventId],
+    known: Collection[EventId],
+    limit: int,
+) -> list[StoredEvent]:
+    """Events of the graph, deepest first, from these backwards; what is known ends a path."""
+    seen = set(known)
+    waiting: list[tuple[int, EventId, StoredEvent]] = []
+
+    def look_at(event_ids: Collection[EventId]) -> None:
+        fresh = [event_id for event_id in event_ids if event_id not in seen]
+        seen.update(fresh)
+        for stored in events.load_events(view, fresh).values():
+            if stored.event.room_id == room_id:
+                heapq.heappush(waiting, (-stored.event.depth, stored.event.event_id, stored))
+
+    found: list[StoredEvent] = []
+    look_at(start)
+    while waiting and len(found) < min(limit, bodies.EVENTS_PER_QUESTION):
+        _, _, stored = heapq.heappop(waiting)
+        found.append(stored)
+        look_at(stored.event.prev_events)
+    return found
