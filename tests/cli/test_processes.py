@@ -1,4 +1,4 @@
-"""The commands as real processes: set up, run, ask, stop."""
+"""The commands as real processes; tests/end_to_end/test_command_line.py tells the whole story."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from homeserver.testing.processes import Server, free_port
+from homeserver.testing.processes import Server
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,6 @@ def test_run_says_how_to_use_the_server(server: Server) -> None:
     assert f"homeserver peers invite --config {server.config_file}" in said
 
 
-def test_status_answers_for_people_and_for_programs(server: Server) -> None:
-    status = server.status()
-    assert status["user_id"] == f"@alice:{status['server_name']}"
-    assert (status["outbox_pending"], status["inbox_pending"]) == (0, 0)
-    assert status["node_id"] in server.command("status").stdout
-
-
 def test_an_invitation_is_one_line_and_warns_beside_it(server: Server) -> None:
     finished = server.command("peers", "invite", is_checked=False)
     assert finished.returncode == 0, finished.stderr
@@ -111,28 +104,6 @@ def test_a_taken_port_is_told_in_one_sentence(server: Server, tmp_path: Path) ->
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("Error: The server cannot start: ")
     assert "Traceback" not in refused.stderr
-
-
-def test_wrong_settings_never_start_a_server(tmp_path: Path) -> None:
-    server = Server(directory=tmp_path)
-    server.init()
-    refused = homeserver(
-        "run", "--config", str(server.config_file), HOMESERVER__MEDIA__MAX_PIXELS="many"
-    )
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == (
-        'media.max_pixels: must be a whole number of at least 1, not "many"\n'
-    )
-
-
-def test_sigterm_ends_a_server_cleanly_and_its_place_is_free_again(tmp_path: Path) -> None:
-    server = Server(directory=tmp_path, port=free_port())
-    server.init()
-    for _ in range(2):
-        server.start()
-        assert server.stop() == 0
-    assert "Traceback" not in server.last_log()
-    assert "not running" in server.command("status", is_checked=False).stderr
 
 
 def test_a_command_starts_quickly_and_loads_only_what_it_needs() -> None:
