@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -132,6 +133,14 @@ _ROOMS_OF = select(*_MEMBERSHIP).where(
 )
 _MEMBERS_OF = select(*_MEMBERSHIP).where(
     memberships.c.room_id == bindparam("room_id"), memberships.c.membership.in_(_WANTED)
+)
+_MOVED = select(*_MEMBERSHIP).where(
+    memberships.c.user_id == bindparam("user_id"), memberships.c.position > bindparam("after")
+)
+_COUNTS = (
+    select(memberships.c.membership, func.count())
+    .where(memberships.c.room_id == bindparam("room_id"))
+    .group_by(memberships.c.membership)
 )
 _SERVERS = (
     select(memberships.c.server)
@@ -263,6 +272,17 @@ def rooms_of(view: View, user_id: UserId, wanted: frozenset[str]) -> list[Member
     rows = view.all(_ROOMS_OF, {"user_id": user_id, "memberships": list(wanted)})
     found = (Membership(*row) for row in rows)
     return [membership for membership in found if not membership.is_forgotten]
+
+
+def memberships_since(view: View, user_id: UserId, after: int) -> list[Membership]:
+    """A user's memberships that changed after a position, forgotten rooms included."""
+    rows = view.all(_MOVED, {"user_id": user_id, "after": after})
+    return [Membership(*row) for row in rows]
+
+
+def count_members(view: View, room_id: RoomId) -> dict[str, int]:
+    """How many people a room has, by membership."""
+    return {row[0]: row[1] for row in view.all(_COUNTS, {"room_id": room_id})}
 
 
 def members_of(view: View, room_id: RoomId, wanted: frozenset[str]) -> list[Membership]:

@@ -1,0 +1,97 @@
+"""Invite somebody, here or on a connected server, and tell the servers that are not in the room.
+
+Spec: server-server-api#inviting-to-a-room
+"""
+
+from collections.abc import Iterable
+
+from homeserver import errors
+from homeserver.matrix import identifiers
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Event, StateMap
+from homeserver.matrix.identifiers import UserId
+from homeserver.rooms import drafting, state
+from homeserver.rooms.drafting import Intent
+from homeserver.rooms.local_server import LocalServer
+from homeserver.storage import accounts, frames, peers, room_state, rooms, sharing
+from homeserver.storage.rooms import Room
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+# What an invitation shows of the room, and what declining it has to cite.
+_SHOWN = (
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.avatar",
+    "m.room.name",
+    "m.room.encryption",
+    "m.room.topic",
+    "m.room.power_levels",
+)
+
+
+def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) -> None:
+    """Raise `NotConnected` if one of these users lives on a server that we do not know."""
+    connected = peers.connected_servers(view)
+    for user_id in user_ids:
+        if not local.owns(user_id) and identifiers.server_of(user_id) not in connected:
+            raise errors.NotConnected(
+                f"Your server is not connected to the server of {user_id}."
+                " Invite its owner to connect first."
+            )
+
+
+def invite(work: UnitOfWork, local: LocalServer, room: Room, intent: Intent, now_ms: int) -> Room:
+    """Append an invitation; a connected server that is not in the room gets it in the outbox."""
+    user_id = UserId(intent.state_key or "")
+    check_connected(work, local, (user_id,))
+    event, appended = drafting.say(work, local, room, intent, now_ms)
+    tell_outsider(work, local, appended.room, event)
+    return appended.room
+
+
+def tell_outsider(work: UnitOfWork, local: LocalServer, room: Room, event: Event) -> None:
+    """Hand a membership to the server of its user if that server is not in the room.
+
+    An invitation shows the room; a departure takes an invitation back.
+    """
+    user_id = UserId(event.key[1])
+    server = identifiers.server_of(user_id)
+    if server == local.server_name or server in sharing.present_servers(work, room.room_id):
+        return
+    if server not in peers.connected_servers(work):
+        return
+    body: JsonObject = {
+        "room_id": room.room_id,
+        "room_version": room.version_id,
+        "event_id": event.event_id,
+        "event": event.pdu,
+    }
+    if event.content.get("membership") == "invite":
+        current = room_state.load_state(work, room.current_state_id)
+        body["invite_room_state"] = shown_state(work, current, event)
+        frames.queue_item(work, server, "control", "invite", body)
+    else:
+        frames.queue_item(work, server, "control", "leave", body)
+
+
+def shown_state(view: View, current: StateMap, invitation: Event) -> list[JsonObject]:
+    """The events of a room that come along with an invitation or knock, as PDUs.
+
+    Spec: server-server-api#put_matrixfederationv2inviteroomideventid
+    """
+    keys = [(event_type, "") for event_type in _SHOWN]
+    keys.append(state.member_key(invitation.sender))
+    return [event.pdu for event in state.load_entries(view, current, keys).values()]
+
+
+def profile_of(view: View, user_id: UserId) -> JsonObject:
+    """A user's name and picture: a local user's own, otherwise as some shared room shows them."""
+    own = accounts.find_profile(view, user_id)
+    if own is not None:
+        return {key: own[key] for key in ("displayname", "avatar_url") if key in own}
+    joined = rooms.rooms_of(view, user_id, rooms.JOINED)
+    if not joined:
+        return {}
+    shown = {"displayname": joined[0].display_name, "avatar_url": joined[0].avatar_url}
+    return {key: value for key, value in shown.items() if value is not None}
