@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import sqlalchemy
 
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
+
+# How long one example takes says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "project", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("project")
 
 _POSTGRES = "HOMESERVER_TEST_POSTGRES"
 _THIS_MACHINE = ("127.", "::1", "localhost")
