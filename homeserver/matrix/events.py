@@ -216,11 +216,11 @@ def _draft_pdu(draft: Draft, version: RoomVersion) -> JsonObject:
     return pdu
 
 
-def _event(pdu: JsonObject, essential: bytes, version: RoomVersion) -> Event:
-    reference_hash = signing.hash_essentials(essential)
+def restore(pdu: JsonObject, event_id: EventId, room_id: RoomId, version: RoomVersion) -> Event:
+    """Make an event of a PDU that was checked when it came, without checking it again."""
     return Event(
-        event_id=EventId("$" + reference_hash),
-        room_id=pdu["room_id"] if "room_id" in pdu else RoomId("!" + reference_hash),
+        event_id=event_id,
+        room_id=room_id,
         sender=pdu["sender"],
         type=pdu["type"],
         state_key=pdu.get("state_key"),
@@ -233,6 +233,12 @@ def _event(pdu: JsonObject, essential: bytes, version: RoomVersion) -> Event:
         pdu=pdu,
         version=version,
     )
+
+
+def _event(pdu: JsonObject, essential: bytes, version: RoomVersion) -> Event:
+    reference_hash = signing.hash_essentials(essential)
+    room_id = pdu["room_id"] if "room_id" in pdu else RoomId("!" + reference_hash)
+    return restore(pdu, EventId("$" + reference_hash), room_id, version)
 
 
 def _redacts(pdu: JsonObject, version: RoomVersion) -> EventId | None:

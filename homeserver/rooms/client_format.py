@@ -67,15 +67,14 @@ def client_events(
 ) -> list[JsonObject]:
     """Events of one or more rooms with everything that belongs around them."""
     aggregations = aggregate(view, several, requester, now_ms) if with_aggregations else {}
+    befores = [_state_before(view, stored) for stored in several]
+    replaced = [_replaced_id(before, one) for before, one in zip(befores, several, strict=True)]
+    known = events.load_events(view, [one for one in replaced if one is not None])
     shown = []
-    for stored in several:
-        before = (
-            room_state.load_state(view, stored.state_before)
-            if stored.state_before is not None
-            else room_state.EMPTY
-        )
+    for stored, before, previous_id in zip(several, befores, replaced, strict=True):
+        previous = known.get(previous_id) if previous_id is not None else None
         around = Surroundings(
-            previous=_previous(view, before, stored.event),
+            previous=previous.event if previous is not None else None,
             membership=_membership(view, before, stored, requester),
             aggregations=aggregations.get(stored.event.event_id),
         )
@@ -125,11 +124,14 @@ def _unsigned(
     return unsigned
 
 
-def _previous(view: View, before: StateMap, event: Event) -> Event | None:
-    if not event.is_state or event.key not in before:
-        return None
-    found = events.load_events(view, (before[event.key],)).get(before[event.key])
-    return found.event if found is not None else None
+def _state_before(view: View, stored: StoredEvent) -> StateMap:
+    if stored.state_before is None:
+        return room_state.EMPTY
+    return room_state.load_state(view, stored.state_before)
+
+
+def _replaced_id(before: StateMap, stored: StoredEvent) -> EventId | None:
+    return before.get(stored.event.key) if stored.event.is_state else None
 
 
 def _membership(

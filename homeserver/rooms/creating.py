@@ -144,9 +144,7 @@ class _Creation:
         create = drafting.build(self.local, draft, self.version.id)
         return appending.append(work, create).room
 
-    def _intents(
-        self, work: UnitOfWork, wish: Wish, preset: Preset
-    ) -> list[Intent]:
+    def _intents(self, work: UnitOfWork, wish: Wish, preset: Preset) -> list[Intent]:
         """Everything after the create event, in the order the specification asks for."""
         profile = inviting.profile_of(work, self.creator)
         first = drafting.membership(self.creator, self.creator, "join", profile)

@@ -16,8 +16,10 @@ from homeserver.ports import PeerNetwork
 from homeserver.rooms import drafting
 from homeserver.rooms.local_server import LocalServer
 
-# A room's state must arrive in one piece.
+# A room's state may take a while.
 _ANSWER_WITHIN_S = 60.0
+# A room with a larger state is not for a personal server.
+_LARGEST_STATE = 50_000
 _LEAST_DEPTH = 1
 
 
@@ -64,12 +66,29 @@ class Asking:
         if isinstance(countersigned, dict):
             checked = await self._verify(peer, room_id, version, [countersigned])
             event = next((one for one in checked if one.event_id == event.event_id), event)
+        told, chain = await self._whole_state(peer, event, answer)
         return JoinedRoom(
             version,
             event,
-            await self._verify(peer, room_id, version, _listed(answer, "state")),
-            await self._verify(peer, room_id, version, _listed(answer, "auth_chain")),
+            await self._verify(peer, room_id, version, told),
+            await self._verify(peer, room_id, version, chain),
         )
+
+    async def _whole_state(
+        self, peer: ServerName, join: Event, answer: JsonObject
+    ) -> tuple[list[Any], list[Any]]:
+        """All pages of the state before our join; `next` says that there are more."""
+        told, chain = _listed(answer, "state"), _listed(answer, "auth_chain")
+        reached, following = 0, answer.get("next")
+        while isinstance(following, int) and len(told) + len(chain) < _LARGEST_STATE:
+            if following <= reached:
+                raise errors.PeerRefused("The other server's answer makes no sense.")
+            reached = following
+            body = {"room_id": join.room_id, "event_id": join.event_id, "offset": reached}
+            page = await self._network.ask(peer, "state", body, _ANSWER_WITHIN_S)
+            told, chain = told + _listed(page, "pdus"), chain + _listed(page, "auth_chain")
+            following = page.get("next")
+        return told, chain
 
     async def knock(
         self, peer: ServerName, room_id: RoomId, user_id: UserId, content: JsonObject, now_ms: int

@@ -74,18 +74,22 @@ def take_in_joined_room(
     return room
 
 
-def take_in_backfill(work: UnitOfWork, room_id: RoomId, history: Sequence[Event]) -> int:
+def take_in_backfill(
+    work: UnitOfWork, room_id: RoomId, history: Sequence[Event], authorities: Sequence[Event] = ()
+) -> int:
     """Give older events their place directly before the gaps they fill; return how many had one.
 
-    Raises `MissingEvents` where one rests on an auth event that is not here.
+    Raises `MissingEvents` where one rests on an event that is neither here nor among
+    `authorities`.
     """
-    known = events.load_events(work, [event.event_id for event in history])
-    places = gaps.positions_waiting_for(work, [event.event_id for event in history])
+    mine = [event for event in history if event.room_id == room_id]
+    take_in_outliers(work, (*authorities, *mine))
+    known = events.load_events(work, [event.event_id for event in mine])
+    places = gaps.positions_waiting_for(work, list(known))
     placed = 0
-    for event in sorted(history, key=lambda one: (-one.depth, one.event_id)):
-        position = places.get(event.event_id)
-        stored = known.get(event.event_id, StoredEvent(event))
-        if event.room_id != room_id or position is None or stored.position is not None:
+    for event in sorted(mine, key=lambda one: (-one.depth, one.event_id)):
+        position, stored = places.get(event.event_id), known[event.event_id]
+        if position is None or not (stored.is_outlier or stored.is_rejected):
             continue
         for prev_event in event.prev_events:
             places[prev_event] = min(position, places.get(prev_event, position))
@@ -97,18 +101,17 @@ def take_in_backfill(work: UnitOfWork, room_id: RoomId, history: Sequence[Event]
 def _place(work: UnitOfWork, stored: StoredEvent, position: int) -> None:
     event = stored.event
     gaps.close_gaps(work, event.event_id)
-    gaps.save_gaps(work, event.room_id, event.event_id, _unknown(work, event.prev_events))
-    if stored.is_rejected or not appending.is_authorised(work, event):
-        events.save_event(work, replace(stored, is_rejected=True))
+    if stored.is_rejected:
         return
+    gaps.save_gaps(work, event.room_id, event.event_id, _unknown(work, event.prev_events))
     rank = gaps.next_rank_before(work, event.room_id, position)
-    old = replace(stored, position=position, rank=rank)
-    events.save_event(work, old)
+    placed = replace(stored, position=position, rank=rank)
+    events.save_event(work, placed)
     relation = consequences.relation_of(event)
     if relation is not None:
         relations.save_relation(work, relation)
     if event.type == "m.room.redaction":
-        redacting.take_effect(work, old)
+        redacting.take_effect(work, placed)
     redacting.catch_up(work, event)
 
 

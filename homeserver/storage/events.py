@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Row,
+    Select,
     String,
     Table,
     bindparam,
@@ -26,10 +27,10 @@ from sqlalchemy import (
 )
 
 from homeserver.matrix import canonical_json
-from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix import events as matrix_events
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
-from homeserver.matrix.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.matrix.room_versions import ROOM_VERSIONS
 from homeserver.storage import caches
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -121,6 +122,7 @@ class Timeline:
     has_more: bool
 
 
+_IDS_PER_STATEMENT = 1_000
 _SELECT = select(events)
 _BY_IDS = _SELECT.where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
 _BODIES = select(
@@ -192,9 +194,7 @@ def replace_with_redacted(
 
 def load_events(view: View, event_ids: Collection[EventId]) -> dict[EventId, StoredEvent]:
     """Everything known about these events; the unknown ones are missing from the answer."""
-    if not event_ids:
-        return {}
-    rows = view.all(_BY_IDS, {"event_ids": list(event_ids)})
+    rows = _rows(view, _BY_IDS, event_ids)
     return {stored.event.event_id: stored for stored in _stored(view, rows)}
 
 
@@ -215,9 +215,7 @@ def load_bodies(view: View, event_ids: Collection[EventId]) -> dict[EventId, Eve
         if event is not None:
             found[event_id] = event
     missing = [event_id for event_id in event_ids if event_id not in found]
-    if missing:
-        for row in view.all(_BODIES, {"event_ids": missing}):
-            found[row.event_id] = _event(view, row)
+    found.update((row.event_id, _event(view, row)) for row in _rows(view, _BODIES, missing))
     return found
 
 
@@ -260,6 +258,16 @@ def find_by_transaction(
         {"device_id": device_id, "transaction_id": transaction_id, "room_id": room_id},
     )
     return next((one for one in _stored(view, rows) if one.event.type == event_type), None)
+
+
+def _rows(view: View, by_ids: Select[Any], event_ids: Collection[EventId]) -> list[Row[Any]]:
+    """The rows of these events; a statement may have only so many parameters."""
+    ids = list(event_ids)
+    return [
+        row
+        for start in range(0, len(ids), _IDS_PER_STATEMENT)
+        for row in view.all(by_ids, {"event_ids": ids[start : start + _IDS_PER_STATEMENT]})
+    ]
 
 
 def _at(room_id: RoomId, point: Point, limit: int) -> dict[str, Any]:
@@ -316,40 +324,14 @@ def _event(view: View, row: Row[Any]) -> Event:
     is_redacted = row.redacted_by is not None
     event = caches.of(view).events.find((row.event_id, is_redacted))
     if event is None:
-        event = _parse(row)
+        pdu, version = canonical_json.decode(row.pdu), ROOM_VERSIONS[row.version_id]
+        event = matrix_events.restore(pdu, row.event_id, row.room_id, version)
         _remember(view, event, is_redacted=is_redacted)
     return event
 
 
-def _parse(row: Row[Any]) -> Event:
-    """Make an event of what was checked when it came in, without checking it again."""
-    pdu, version = canonical_json.decode(row.pdu), ROOM_VERSIONS[row.version_id]
-    return Event(
-        event_id=row.event_id,
-        room_id=row.room_id,
-        sender=pdu["sender"],
-        type=pdu["type"],
-        state_key=pdu.get("state_key"),
-        content=pdu["content"],
-        prev_events=tuple(pdu["prev_events"]),
-        auth_events=tuple(pdu["auth_events"]),
-        depth=pdu["depth"],
-        origin_server_ts=pdu["origin_server_ts"],
-        redacts=_redacts(pdu, version),
-        pdu=pdu,
-        version=version,
-    )
-
-
 def _transaction(row: Row[Any]) -> tuple[DeviceId, str] | None:
     return (row.transaction_device, row.transaction_id) if row.transaction_device else None
-
-
-def _redacts(pdu: JsonObject, version: RoomVersion) -> EventId | None:
-    if pdu["type"] != "m.room.redaction":
-        return None
-    target = (pdu["content"] if version.redacts_in_content else pdu).get("redacts")
-    return EventId(target) if isinstance(target, str) else None
 
 
 def _remember(view: View, event: Event, *, is_redacted: bool) -> None:
