@@ -25,6 +25,7 @@ SUCCESSION = b"homeserver/succession/1\0"
 REQUEST = b"homeserver/request/1\0"
 ACCEPT = b"homeserver/accept/1\0"
 KEYS = b"homeserver/keys/1\0"
+OPENED = b"homeserver/opened/1\0"
 
 _MOST_SUCCESSIONS = 64
 _MOST_RETIRED_KEYS = 256

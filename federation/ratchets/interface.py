@@ -26,6 +26,14 @@ class OlmMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class PickleKeys:
+    """The keys that lock an account and a session that belongs to it."""
+
+    account: bytes
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptedSession:
     """What the first pre-key message of a session brings."""
 
@@ -58,13 +66,13 @@ class Ratchets(Protocol):
         ...
 
     def start_session(
-        self, account: bytes, key: bytes, identity_key: str, one_time_key: str
+        self, account: bytes, keys: PickleKeys, identity_key: str, one_time_key: str
     ) -> bytes:
-        """Start a session with the owner of these keys. The session has the account's key."""
+        """Start a session with the owner of these keys."""
         ...
 
     def accept_session(
-        self, account: bytes, key: bytes, identity_key: str, message: OlmMessage
+        self, account: bytes, keys: PickleKeys, identity_key: str, message: OlmMessage
     ) -> AcceptedSession:
         """Read the first pre-key message; its one-time key is used up afterwards."""
         ...

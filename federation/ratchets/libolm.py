@@ -15,6 +15,7 @@ from federation.ratchets.interface import (
     AcceptedSession,
     GroupMessage,
     OlmMessage,
+    PickleKeys,
     Undecryptable,
 )
 from homeserver import errors
@@ -50,20 +51,22 @@ class Libolm:
         return str(created), _pickled(opened, key)
 
     def start_session(
-        self, account: bytes, key: bytes, identity_key: str, one_time_key: str
+        self, account: bytes, keys: PickleKeys, identity_key: str, one_time_key: str
     ) -> bytes:
         """Start a session with the owner of these keys."""
         try:
-            session = olm.OutboundSession(_account(account, key), identity_key, one_time_key)
+            session = olm.OutboundSession(
+                _account(account, keys.account), identity_key, one_time_key
+            )
         except _BROKEN as error:
             raise errors.InvalidParam("Those Olm keys are not valid.") from error
-        return _pickled(session, key)
+        return _pickled(session, keys.session)
 
     def accept_session(
-        self, account: bytes, key: bytes, identity_key: str, message: OlmMessage
+        self, account: bytes, keys: PickleKeys, identity_key: str, message: OlmMessage
     ) -> AcceptedSession:
         """Read the first pre-key message and remove the one-time key it used."""
-        opened = _account(account, key)
+        opened = _account(account, keys.account)
         try:
             wire = olm.OlmPreKeyMessage(_text(message.body))
             session = olm.InboundSession(opened, wire, identity_key)
@@ -71,7 +74,9 @@ class Libolm:
             opened.remove_one_time_keys(session)
         except _BROKEN as error:
             raise Undecryptable from error
-        return AcceptedSession(_pickled(opened, key), _pickled(session, key), plaintext)
+        return AcceptedSession(
+            _pickled(opened, keys.account), _pickled(session, keys.session), plaintext
+        )
 
     def encrypt(self, session: bytes, key: bytes, plaintext: bytes) -> tuple[OlmMessage, bytes]:
         """Encrypt and step the ratchet."""

@@ -4,7 +4,13 @@ from typing import Any
 
 import vodozemac
 
-from federation.ratchets.interface import AcceptedSession, GroupMessage, OlmMessage, Undecryptable
+from federation.ratchets.interface import (
+    AcceptedSession,
+    GroupMessage,
+    OlmMessage,
+    PickleKeys,
+    Undecryptable,
+)
 from homeserver import errors
 
 # Every error of the binding is a ValueError.
@@ -31,23 +37,23 @@ class Vodozemac:
         return str(created.to_base64()), _pickled(opened, key)
 
     def start_session(
-        self, account: bytes, key: bytes, identity_key: str, one_time_key: str
+        self, account: bytes, keys: PickleKeys, identity_key: str, one_time_key: str
     ) -> bytes:
         """Start a session with the owner of these keys."""
         try:
-            session = _account(account, key).create_outbound_session(
+            session = _account(account, keys.account).create_outbound_session(
                 vodozemac.Curve25519PublicKey.from_base64(identity_key),
                 vodozemac.Curve25519PublicKey.from_base64(one_time_key),
             )
         except _BROKEN as error:
             raise errors.InvalidParam("Those Olm keys are not valid.") from error
-        return _pickled(session, key)
+        return _pickled(session, keys.session)
 
     def accept_session(
-        self, account: bytes, key: bytes, identity_key: str, message: OlmMessage
+        self, account: bytes, keys: PickleKeys, identity_key: str, message: OlmMessage
     ) -> AcceptedSession:
         """Read the first pre-key message; the library removes the one-time key it used."""
-        opened = _account(account, key)
+        opened = _account(account, keys.account)
         try:
             wire = vodozemac.AnyOlmMessage.from_parts(message.kind, message.body).to_pre_key()
             if wire is None:
@@ -57,7 +63,9 @@ class Vodozemac:
             )
         except _BROKEN as error:
             raise Undecryptable from error
-        return AcceptedSession(_pickled(opened, key), _pickled(session, key), bytes(plaintext))
+        return AcceptedSession(
+            _pickled(opened, keys.account), _pickled(session, keys.session), bytes(plaintext)
+        )
 
     def encrypt(self, session: bytes, key: bytes, plaintext: bytes) -> tuple[OlmMessage, bytes]:
         """Encrypt and step the ratchet."""

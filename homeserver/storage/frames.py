@@ -255,6 +255,11 @@ def _lose(work: UnitOfWork, peer: ServerName, lane: str, numbers: Sequence[int])
     return len(numbers)
 
 
+def drop_item(work: UnitOfWork, peer: ServerName, lane: str, number: int) -> None:
+    """Give up one item, and count it as lost."""
+    _lose(work, peer, lane, [number])
+
+
 def losses(view: View, peer: ServerName) -> dict[str, int]:
     """How many items of each lane never reached the peer."""
     rows = view.all(

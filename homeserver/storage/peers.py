@@ -83,6 +83,9 @@ class Peer:
 _JSON = ("proof", "grants", "granted")
 _ONE = select(peers).where(peers.c.server_name == bindparam("server_name"))
 _BY_NODE = select(peers).where(peers.c.node_id == bindparam("node_id"))
+_STANDING = select(peers.c.standing, peers.c.alarm).where(
+    peers.c.server_name == bindparam("server_name")
+)
 _CONNECTED = select(peers.c.server_name).where(peers.c.standing.in_((_ACTIVE, _PAUSED)))
 
 
@@ -140,6 +143,12 @@ def may(view: View, server_name: ServerName, grant: str) -> bool:
     """Whether a peer may do something now. Every edit counts from the next question on."""
     peer = find_peer(view, server_name)
     return peer is not None and peer.may(grant)
+
+
+def is_active(view: View, server_name: ServerName) -> bool:
+    """Whether anything at all is exchanged with a peer now."""
+    row = view.one_or_none(_STANDING, {"server_name": server_name})
+    return row is not None and row[0] == _ACTIVE and row[1] is None
 
 
 def is_everything_paused(view: View) -> bool:

@@ -1,0 +1,247 @@
+"""The encrypted channel to each peer: boxes out, boxes in, everything delivered exactly once.
+
+A box carries positions and at most one frame each way. The frame in flight goes out with every
+exchange, as request or as answer, until the peer has acknowledged it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from federation import envelope as envelopes
+from federation import turning
+from federation.envelope import BadEnvelope, Envelope
+from federation.filling import Filled, Offer, RoomSource
+from federation.lines import Line
+from federation.turn_state import ChannelClosed, Party, TurnState
+from federation.turning import Arrival, Came, Turned
+from homeserver.config import FederationSettings
+from homeserver.storage import channels, frames
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+logger = logging.getLogger(__name__)
+
+INBOX_SOFT, INBOX_HARD = 64, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an exchange achieved."""
+
+    has_moved: bool  # something was acknowledged or came, or the line was confirmed
+
+
+class Channel:
+    """Seals what waits for a peer; opens, checks, stores and acknowledges what came from one."""
+
+    def __init__(
+        self, database: Database, party: Party, source: RoomSource, settings: FederationSettings
+    ) -> None:
+        self._database = database
+        self._party = party
+        self._source = source
+        self._settings = settings
+        # Set once at wiring: who handles asks and answers, and who hears that a peer went back.
+        self.take_beside: Callable[[Line, Came], None] = lambda _line, _came: None
+        self.when_peer_went_back: list[Callable[[Line], None]] = []
+
+    async def compose(self, line: Line, patience_s: int = 0) -> bytes:
+        """The box that begins an exchange."""
+        turned = await self._turn(line, None)
+        line.owes_acknowledgement = False
+        return self._box(line, line.theirs.request, turned, patience_s)
+
+    async def take_answer(self, line: Line, box: bytes) -> Progress:
+        """Take what the peer answered; raises `BadEnvelope` if the answer is not the peer's."""
+        envelope = envelopes.open_box(line.theirs.answer, box)
+        was_confirmed = line.is_confirmed
+        turned = await self._turn(line, (envelope, envelopes.nonce_of(box)))
+        line.owes_acknowledgement |= turned.has_taken
+        has_moved = turned.has_taken or turned.has_settled or turned.has_rekeyed
+        return Progress(has_moved or line.is_confirmed != was_confirmed)
+
+    async def answer(self, line: Line, envelope: Envelope, nonce: bytes) -> bytes:
+        """Take a peer's request and say what waits, which may take as long as it allows."""
+        turned = await self._turn(line, (envelope, nonce))
+        if self._may_hold(line, envelope, turned) and await self._hold(line, envelope.patience_s):
+            turned = await self._turn(line, None)
+        if line.is_closed:
+            raise ChannelClosed
+        line.owes_acknowledgement = False
+        return self._box(line, line.ours.answer, turned, 0)
+
+    def has_waiting(self, line: Line) -> bool:
+        """Whether there is a reason to contact the peer."""
+        if line.asks or line.answers or line.ephemeral:
+            return True
+        if not line.is_confirmed or line.owes_acknowledgement:
+            return True
+        return self._database.read(lambda view: _has_waiting(view, line))
+
+    def _may_hold(self, line: Line, envelope: Envelope, turned: Turned) -> bool:
+        is_poll = envelope.patience_s > 0 and not envelope.olm and not envelope.note
+        says_nothing = turned.in_flight is None and not turned.note
+        return is_poll and says_nothing and line.is_confirmed and not line.is_closed
+
+    async def _hold(self, line: Line, patience_s: int) -> bool:
+        """Keep a poll open until something waits. A newer poll ends an older one."""
+        line.end_poll()
+        if self.has_waiting(line):
+            return True
+        line.poll = poll = asyncio.get_running_loop().create_future()
+        patience = min(float(patience_s), self._settings.poll_seconds)
+        sleeper = asyncio.ensure_future(self._party.clock.sleep(patience))
+        try:
+            await asyncio.wait({poll, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            if line.poll is poll:
+                line.poll = None
+        return poll.done() and bool(poll.result())
+
+    async def _turn(self, line: Line, came: tuple[Envelope, bytes] | None) -> Turned:
+        if line.is_closed:
+            raise ChannelClosed
+        arrival = None if came is None else self._arrive(line, *came)
+        quick = self._quick(line, arrival)
+        if quick is not None:
+            return quick
+        offer = self._offer(line)
+        turned = await self._database.write(lambda work: self._work(work, line, arrival, offer))
+        self._apply(line, turned)
+        if arrival is not None and turned.went_back != line.is_behind:
+            self._note_going_back(line, arrival, turned)
+        return turned
+
+    def _arrive(self, line: Line, envelope: Envelope, nonce: bytes) -> Arrival:
+        known = line.note_received(nonce, envelope.answers)
+        if known is not None and not line.is_confirmed:
+            line.is_confirmed = True
+            line.wake.set()
+        line.heard_at = self._party.clock.monotonic()
+        line.is_full_there = envelope.is_full
+        if line.failures:
+            line.failures, line.retry_at = 0, 0.0
+            line.wake.set()
+        return Arrival(
+            envelope,
+            known,
+            is_behind=line.is_behind,
+            may_take=line.is_confirmed,
+            has_room=line.stored < INBOX_HARD,
+        )
+
+    def _offer(self, line: Line) -> Offer | None:
+        if not line.is_confirmed:
+            return None
+        return Offer(
+            tuple(line.asks),
+            tuple(line.answers),
+            tuple(line.ephemeral.items()),
+            line.was_urgent,
+            line.is_full_there,
+        )
+
+    def _quick(self, line: Line, arrival: Arrival | None) -> Turned | None:
+        """A turn that changes nothing costs no transaction: polls, bare positions, repeats."""
+        if line.asks or line.answers or line.ephemeral:
+            return None
+        return self._database.read(lambda view: _look(view, line, arrival))
+
+    def _work(
+        self, work: UnitOfWork, line: Line, arrival: Arrival | None, offer: Offer | None
+    ) -> Turned:
+        state = TurnState(work, self._party, line.peer, line.node_id)
+        return turning.turn(state, arrival, offer, self._source)
+
+    def _apply(self, line: Line, turned: Turned) -> None:
+        if turned.has_stored:
+            line.stored += 1
+        if turned.filled is not None:
+            _forget_taken(line, turned.filled)
+        if turned.came is not None:
+            self.take_beside(line, turned.came)
+
+    def _note_going_back(self, line: Line, arrival: Arrival, turned: Turned) -> None:
+        if arrival.known is None:
+            return
+        line.is_behind = turned.went_back
+        if turned.went_back:
+            for tell in self.when_peer_went_back:
+                tell(line)
+
+    def _box(self, line: Line, key: bytes, turned: Turned, patience_s: int) -> bytes:
+        channel, flying = turned.channel, turned.in_flight
+        may_send = flying is not None and line.is_confirmed
+        nonce = self._party.token()
+        line.note_sent(nonce, channel.acknowledged)
+        return envelopes.seal(
+            key,
+            nonce,
+            Envelope(
+                answers=line.last_received,
+                epoch=flying.epoch if flying is not None and may_send else channel.epoch,
+                sequence=flying.sequence if flying is not None and may_send else 0,
+                acknowledged=channel.received,
+                settled=channel.acknowledged,
+                patience_s=patience_s,
+                is_full=line.stored >= INBOX_SOFT,
+                note=turned.note,
+                olm_kind=flying.olm_kind if flying is not None and may_send else 0,
+                olm=flying.olm if flying is not None and may_send else b"",
+            ),
+        )
+
+
+def _forget_taken(line: Line, filled: Filled) -> None:
+    """What stands in the frame in flight waits no more."""
+    for _ in range(filled.asks):
+        line.asks.popleft()
+    for _ in range(filled.answers):
+        line.answers.popleft()
+    for key, edu in filled.ephemeral:
+        if line.ephemeral.get(key) is edu:
+            del line.ephemeral[key]
+    line.was_urgent = filled.is_urgent
+
+
+def _has_waiting(view: View, line: Line) -> bool:
+    channel = channels.find_channel(view, line.peer)
+    if channel is None:
+        return False
+    if channels.has_in_flight(view, line.peer) or channel.keys_note or channel.wants_repair:
+        return True
+    return frames.has_waiting(view, line.peer) and not line.is_full_there
+
+
+def _look(view: View, line: Line, arrival: Arrival | None) -> Turned | None:
+    """The turn's result if it is clear beforehand that nothing changes, else None."""
+    channel = channels.find_channel(view, line.peer)
+    if channel is None:
+        raise ChannelClosed
+    if channel.keys_note or channel.wants_repair or channel.answer_nonce or line.is_behind:
+        return None
+    if arrival is not None:
+        envelope = arrival.envelope
+        is_quiet = not envelope.olm or envelope.sequence <= channel.received
+        is_quiet &= envelope.acknowledged <= channel.acknowledged and not envelope.note
+        is_quiet &= arrival.known is None or (
+            envelope.acknowledged >= arrival.known and envelope.settled <= channel.received
+        )
+        if not is_quiet:
+            return None
+    flying = channels.find_in_flight(view, line.peer)
+    if flying is None and line.is_confirmed and _has_more(view, line, channel):
+        return None
+    return Turned(channel, flying, b"")
+
+
+def _has_more(view: View, line: Line, channel: channels.Channel) -> bool:
+    return channel.received_since_sent >= turning.HEAL_AFTER or (
+        not line.is_full_there and frames.has_waiting(view, line.peer)
+    )
+
+
+__all__ = ["BadEnvelope", "Channel", "ChannelClosed", "Progress"]

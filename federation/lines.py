@@ -1,0 +1,189 @@
+"""What is known in memory about each active connection, from the moment it opens to its close.
+
+Nothing here survives a restart: after every start a line has to be confirmed afresh.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from federation import doors, envelope, payloads
+from federation.doors import Door, Doors
+from federation.envelope import NO_NONCE, DoorKeys
+from homeserver.keyring import Keyring
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import channels, frames, peers
+from homeserver.storage.database import Database
+from homeserver.storage.peers import Peer
+
+_SENT_NONCES = 64
+_RECEIVED_NONCES = 1_024
+_MOST_EPHEMERAL = 50
+MOST_WAITING_ASKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question that waits to be sent; JSON as it stands in the frame."""
+
+    content: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that waits to be sent, with the bytes attached to it."""
+
+    content: JsonObject
+    attachment: bytes = b""
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One open connection."""
+
+    peer: ServerName
+    node_id: str
+    proof: JsonObject
+    ours: DoorKeys
+    theirs: DoorKeys
+    our_address: bytes
+    their_address: bytes
+    routes: tuple[str, ...]
+    is_confirmed: bool = False
+    is_closed: bool = False
+    is_behind: bool = False  # the peer remembers less than it acknowledged
+    is_full_there: bool = False
+    owes_acknowledgement: bool = False
+    was_urgent: bool = False  # asks and answers take turns with the rest
+    last_received: bytes = NO_NONCE
+    stored: int = 0  # frames in the inbox
+    failures: int = 0
+    retry_at: float = 0.0
+    heard_at: float | None = None
+    poll: "asyncio.Future[bool] | None" = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    asks: deque[Ask] = field(default_factory=deque)
+    answers: deque[Answer] = field(default_factory=deque)
+    ephemeral: OrderedDict[str, JsonObject] = field(default_factory=OrderedDict)
+    sockets: set[asyncio.BaseTransport] = field(default_factory=set)
+    _sent: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+    _received: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+
+    def note_sent(self, nonce: bytes, acknowledged: int) -> None:
+        """Remember a box of ours, and what the peer had acknowledged by then."""
+        self._sent[nonce] = acknowledged
+        if len(self._sent) > _SENT_NONCES:
+            self._sent.popitem(last=False)
+
+    def note_received(self, nonce: bytes, answers: bytes) -> int | None:
+        """Tell whether a box is fresh: it names one of ours and was never seen before.
+
+        Returns what the peer had acknowledged when we sent the one it names, else None.
+        """
+        if nonce in self._received:
+            return None
+        self._received[nonce] = None
+        if len(self._received) > _RECEIVED_NONCES:
+            self._received.popitem(last=False)
+        self.last_received = nonce
+        return self._sent.get(answers)
+
+    def tell_now(self, key: str, edu: JsonObject) -> None:
+        """Keep an EDU for the next frame; a newer one under the same key takes its place."""
+        self.ephemeral[key] = edu
+        if len(self.ephemeral) > _MOST_EPHEMERAL:
+            self.ephemeral.popitem(last=False)
+        self.wake.set()
+
+    def end_poll(self, *, has_closed: bool = False) -> bool:
+        """Let a poll that is being held go on; False if there is none."""
+        if self.poll is None or self.poll.done():
+            return False
+        self.poll.set_result(not has_closed)
+        return True
+
+
+class Lines:
+    """Every open connection. Follows the database; `refresh` after each change of standing."""
+
+    def __init__(self, database: Database, keyring: Keyring, doors: Doors) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._doors = doors
+        self._lines: dict[ServerName, Line] = {}
+        self.when_opened: list[Callable[[Line], None]] = []
+        self.when_closed: list[Callable[[Line], None]] = []
+
+    def load(self) -> None:
+        """Open what the database says is active."""
+        for channel in self._database.read(channels.load_channels):
+            self.refresh(channel.peer)
+
+    def find(self, peer: ServerName) -> Line | None:
+        """The open line to a peer."""
+        return self._lines.get(peer)
+
+    def all(self) -> list[Line]:
+        """Every open line."""
+        return list(self._lines.values())
+
+    def refresh(self, server_name: ServerName, *, anew: bool = False) -> Line | None:
+        """Open, keep or close the line to a peer as its standing says.
+
+        `anew` after a handshake, which brings other addresses and keys.
+        """
+        line = self._lines.get(server_name)
+        peer, channel, is_paused = self._database.read(
+            lambda view: (
+                peers.find_peer(view, server_name),
+                channels.find_channel(view, server_name),
+                peers.is_everything_paused(view),
+            )
+        )
+        may_talk = peer is not None and peer.may(payloads.CONNECTION) and not is_paused
+        if line is not None and (anew or not may_talk or channel is None):
+            self._close(line)
+            line = None
+        if line is None and may_talk and channel is not None and peer is not None:
+            line = self._open(peer, channel)
+        return line
+
+    def close_all(self) -> None:
+        """Stop talking to everybody, for the server's own stop."""
+        for line in self.all():
+            self._close(line)
+
+    def _open(self, peer: Peer, channel: channels.Channel) -> Line:
+        ours = self._keyring.open("door", peer.node_id, channel.our_door_key)
+        theirs = self._keyring.open("door", peer.node_id, channel.their_door_key)
+        line = Line(
+            peer.server_name,
+            peer.node_id,
+            peer.proof,
+            envelope.door_keys(ours),
+            envelope.door_keys(theirs),
+            channel.our_address,
+            channel.their_address,
+            tuple(orjson.loads(channel.routes)),
+            stored=self._database.read(lambda view: frames.count_frames(view, peer.server_name)),
+        )
+        self._lines[peer.server_name] = line
+        self._doors.open(line.our_address, Door(doors.PEER, peer.server_name, line.ours))
+        for tell in self.when_opened:
+            tell(line)
+        return line
+
+    def _close(self, line: Line) -> None:
+        line.is_closed = True
+        self._lines.pop(line.peer, None)
+        self._doors.close(line.our_address)
+        line.end_poll(has_closed=True)
+        for socket in line.sockets:
+            socket.close()
+        line.sockets.clear()
+        for tell in self.when_closed:
+            tell(line)

@@ -1,0 +1,103 @@
+"""Direct delivery over HTTP: POST to a peer's address, and the one route that receives.
+
+Everything that is not a box for an address of ours gets the same answer, byte for byte.
+"""
+
+import asyncio
+import re
+
+from aiohttp import web
+
+from federation.envelope import SIZES
+from federation.transport.interface import Receive, Refused
+from homeserver import errors
+from homeserver.outbound import Outbound
+
+PATH = "/_federation/v1/deliver/"
+_ADDRESS = re.compile(r"/_federation/v1/deliver/([0-9a-f]{32})")
+_NO_ADDRESS = bytes(16)
+_READ_SECONDS = 10
+_TYPE = "application/octet-stream"
+_REFUSAL_STATUS = 404
+_REFUSAL_BODY = b"nothing here\n"
+
+
+class HttpTransport:
+    """Delivers boxes by POST, over connections that stay open."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+
+    async def deliver(
+        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
+    ) -> bytes:
+        """POST a box to an address; at most the largest box is read of the answer."""
+        answer = await self._outbound.post(
+            route + PATH + address.hex(),
+            box,
+            grant="connection",
+            party=party,
+            timeout_s=timeout_s,
+            most_bytes=SIZES[-1],
+            headers={"Content-Type": _TYPE},
+        )
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's word for success
+            raise Refused
+        return answer.body
+
+    async def hang_up(self, party: str) -> None:
+        """Close the sockets to one party."""
+        await self._outbound.close_party(party)
+
+
+class FederationDoor:
+    """The only thing of ours that strangers can reach."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def attach(self, application: web.Application) -> None:
+        """Answer everything below `/_federation`, whatever the method."""
+        application.router.add_route("*", "/_federation", self.answer)
+        application.router.add_route("*", "/_federation/{rest:.*}", self.answer)
+        application.on_response_prepare.append(_say_nothing)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Take one delivery. Every request costs the same: a body read, one box opened."""
+        body = await _read_body(request)
+        match = _ADDRESS.fullmatch(request.rel_url.raw_path)
+        is_delivery = match is not None and request.method == "POST" and not request.query_string
+        address = bytes.fromhex(match[1]) if match is not None and is_delivery else _NO_ADDRESS
+        answer = None
+        if body is not None:
+            answer = await self._receive(address, body, request.transport)
+        if answer is None:
+            return web.Response(
+                status=_REFUSAL_STATUS, body=_REFUSAL_BODY, content_type="text/plain"
+            )
+        return web.Response(body=answer, content_type=_TYPE)
+
+
+async def _read_body(request: web.Request) -> bytes | None:
+    """The body if it has the size of a box, read within ten seconds."""
+    most = SIZES[-1]
+    if request.content_length is not None and request.content_length > most:
+        return None
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > most:
+                    return None
+    except (TimeoutError, ConnectionError, errors.HomeserverError):
+        return None
+    return bytes(body) if len(body) in SIZES else None
+
+
+async def _say_nothing(request: web.Request, response: web.StreamResponse) -> None:
+    """No header may tell what answers: neither our software nor the second it answered in."""
+    if request.path.startswith("/_federation"):
+        for name in tuple(response.headers):
+            if name not in ("Content-Type", "Content-Length", "Connection", "Transfer-Encoding"):
+                del response.headers[name]

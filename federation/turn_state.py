@@ -1,0 +1,145 @@
+"""What one turn with a peer works on: the channel's row, its frame in flight, the ratchets.
+
+A turn runs inside one unit of work. What changes is collected and written once, at its end.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import orjson
+
+from federation import frames as frame_format
+from federation import identity
+from federation.frames import Outgoing
+from federation.identity import Identity
+from federation.own_identity import OwnIdentity
+from federation.ratchets.interface import OlmMessage
+from federation.sessions import Sessions
+from homeserver.matrix.identifiers import ServerName
+from homeserver.ports import Clock, Entropy
+from homeserver.storage import channels, frames, peers
+from homeserver.storage.channels import Channel, InFlight
+from homeserver.storage.unit_of_work import UnitOfWork
+
+
+class ChannelClosed(Exception):
+    """The peer is not active any more."""
+
+
+@dataclass(slots=True)
+class Party:
+    """What is the same for every turn of this server."""
+
+    own: OwnIdentity
+    sessions: Sessions
+    clock: Clock
+    entropy: Entropy
+
+    def token(self) -> bytes:
+        """A nonce."""
+        return self.entropy.token_bytes(24)
+
+
+class TurnState:
+    """One turn's view of a channel."""
+
+    def __init__(self, work: UnitOfWork, party: Party, peer: ServerName, node_id: str) -> None:
+        channel = channels.find_channel(work, peer)
+        if channel is None or not peers.is_active(work, peer):
+            raise ChannelClosed
+        self.work = work
+        self.party = party
+        self.peer = peer
+        self.node_id = node_id
+        self.channel: Channel = channel
+        self.in_flight: InFlight | None = channels.find_in_flight(work, peer)
+        self.taken: str | None = None  # the kind of the frame that this turn took
+        self._stored = channel
+
+    @property
+    def creates_sessions(self) -> bool:
+        """Only the side whose node id sorts lower does, so that two never cross."""
+        return self.party.own.node_id < self.node_id
+
+    def their_identity(self) -> Identity:
+        """The peer's proof of identity as we know it."""
+        peer = peers.find_peer(self.work, self.peer)
+        if peer is None:
+            raise ChannelClosed
+        return identity.verify_proof(peer.proof)
+
+    def change(self, **changes: Any) -> None:
+        """Change the channel's row; written when the turn ends."""
+        self.channel = replace(self.channel, **changes)
+
+    def save(self) -> None:
+        """Write what changed."""
+        changes = {
+            column.name: value
+            for column in fields(Channel)
+            if (value := getattr(self.channel, column.name)) != getattr(self._stored, column.name)
+        }
+        channels.change_channel(self.work, self.peer, changes)
+        self._stored = self.channel
+
+    def seal(self, frame: Outgoing) -> None:
+        """Encrypt a frame under the next sequence; it is in flight from now on."""
+        sequence = self.channel.sent + 1
+        self._put_in_flight(frame, sequence)
+        self.change(sent=sequence, received_since_sent=0)
+
+    def seal_anew(self) -> None:
+        """Encrypt what is in flight in the session of now, under its sequence from before."""
+        before = self.in_flight
+        if before is not None and self.channel.session is not None:
+            frame = Outgoing(
+                before.kind, before.sent_at, before.body, before.attachment, before.settles
+            )
+            self._put_in_flight(frame, before.sequence)
+
+    def settle(self, acknowledged: int) -> bool:
+        """Take an acknowledgement: what it covers leaves the outbox for good."""
+        flying = self.in_flight
+        if flying is None or not self.channel.acknowledged < acknowledged <= self.channel.sent:
+            return False
+        if acknowledged >= flying.sequence:
+            settles = orjson.loads(flying.settles)
+            frames.settle_rooms(self.work, self.peer, settles.get("rooms", {}))
+            frames.settle_items(self.work, settles.get("items", ()))
+            frames.settle_newest(self.work, self.peer, settles.get("newest", ()))
+            channels.delete_in_flight(self.work, self.peer)
+            self.in_flight = None
+        self.change(acknowledged=acknowledged)
+        return True
+
+    def _put_in_flight(self, frame: Outgoing, sequence: int) -> None:
+        channel = self.channel
+        if channel.session is None:
+            raise ChannelClosed
+        plaintext = frame_format.write(
+            self.party.own.node_id, channel.epoch, sequence, frame, channel.answer_nonce
+        )
+        message, session = self.party.sessions.encrypt(
+            self.node_id, channel.epoch, channel.session, plaintext
+        )
+        self.in_flight = _in_flight(self.peer, sequence, channel.epoch, frame, message)
+        channels.save_in_flight(self.work, self.in_flight)
+        self.change(session=session)
+
+
+def _in_flight(
+    peer: ServerName, sequence: int, epoch: int, frame: Outgoing, message: OlmMessage
+) -> InFlight:
+    return InFlight(
+        peer=peer,
+        sequence=sequence,
+        epoch=epoch,
+        kind=frame.kind,
+        sent_at=frame.sent_at,
+        body=frame.body,
+        attachment=frame.attachment,
+        olm_kind=message.kind,
+        olm=message.body,
+        group_messages=b"",
+        settles=frame.settles,
+    )

@@ -1,0 +1,213 @@
+"""One turn with a peer, in one unit of work: take what a box brought, seal what waits.
+
+Whatever is decided here is stored together: ratchets, sequences, the frame that came as a row of
+the inbox, the frame that goes out. Nothing is acknowledged or sent before that is committed.
+"""
+
+from dataclasses import dataclass
+
+from federation import filling, repair
+from federation import frames as frame_format
+from federation.envelope import Envelope
+from federation.filling import Filled, Offer, RoomSource
+from federation.frames import Outgoing
+from federation.payloads import Frame
+from federation.ratchets.interface import Undecryptable
+from federation.turn_state import TurnState
+from homeserver import errors, metrics
+from homeserver.matrix import canonical_json
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.storage import frames, notices, peers
+from homeserver.storage.channels import Channel, InFlight
+from homeserver.storage.frames import StoredFrame
+
+_STORED = ("control", "transaction")
+HEAL_AFTER = 100
+_DAY_MS = 86_400_000
+_MOST_REGRESSIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A box that opened.
+
+    `known` is what the peer had acknowledged when we sent the box that this one names; None if it
+    names none of ours, and may be a replay.
+    """
+
+    envelope: Envelope
+    known: int | None
+    is_behind: bool = False  # the peer's position was seen to have gone back before
+    may_take: bool = True  # False until the line is confirmed after a start
+    has_room: bool = True  # False while our inbox is full
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """A frame that is handled beside the queue: asks and answers."""
+
+    kind: str
+    body: JsonObject
+    attachment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What a turn led to."""
+
+    channel: Channel
+    in_flight: InFlight | None
+    note: bytes
+    came: Came | None = None
+    has_taken: bool = False
+    has_stored: bool = False
+    has_settled: bool = False
+    has_rekeyed: bool = False
+    went_back: bool = False
+    filled: Filled | None = None
+
+
+def turn(
+    state: TurnState, arrival: Arrival | None, offer: Offer | None, source: RoomSource
+) -> Turned:
+    """Take an arrival, then fill the empty place in flight if something waits."""
+    came: Came | None = None
+    went_back = has_settled = False
+    before = state.channel
+    if arrival is not None:
+        went_back = _check_positions(state, arrival)
+        has_settled = state.settle(arrival.envelope.acknowledged)
+        came = _take(state, arrival)
+    filled = _fill(state, offer, source)
+    note = repair.note_for(state)
+    state.save()
+    after = state.channel
+    return Turned(
+        channel=after,
+        in_flight=state.in_flight,
+        note=note,
+        came=came,
+        has_taken=state.taken is not None,
+        has_stored=state.taken in _STORED,
+        has_settled=has_settled,
+        has_rekeyed=(before.epoch, before.keys_note, before.wants_repair)
+        != (after.epoch, after.keys_note, after.wants_repair),
+        went_back=went_back,
+        filled=filled,
+    )
+
+
+def _check_positions(state: TurnState, arrival: Arrival) -> bool:
+    """Compare positions in a fresh box: one side may remember less than the other acknowledged.
+
+    Returns whether the peer's position went back: then the peer is an old copy, and repairs itself.
+    """
+    if arrival.known is None:
+        return False
+    envelope, channel = arrival.envelope, state.channel
+    if envelope.acknowledged > channel.sent or envelope.settled > channel.received:
+        repair.start_over(state, envelope)
+        return False
+    went_back = envelope.acknowledged < arrival.known
+    if went_back and not arrival.is_behind:
+        _note_regression(state)
+    return went_back
+
+
+def _note_regression(state: TurnState) -> None:
+    now = state.party.clock.now_ms()
+    is_recent = state.channel.regressed_at is not None and (
+        now - state.channel.regressed_at < _DAY_MS
+    )
+    count = state.channel.regressions + 1 if is_recent else 1
+    state.change(regressions=count, regressed_at=now)
+    kind = "peer_restored"
+    if count >= _MOST_REGRESSIONS:
+        kind = "alarm"
+        reason = "two copies of this server seem to run at once"
+        peers.change_peer(state.work, state.peer, alarm=reason)
+    notices.tell_owner(state.work, now, kind, state.node_id, {"server_name": state.peer})
+
+
+def _take(state: TurnState, arrival: Arrival) -> Came | None:
+    note = _read_note(arrival.envelope.note)
+    came = _take_frame(state, arrival, note) if arrival.may_take else None
+    if arrival.known is not None:
+        repair.take_note(state, note)
+    return came
+
+
+def _take_frame(state: TurnState, arrival: Arrival, note: JsonObject) -> Came | None:
+    envelope, before = arrival.envelope, state.channel
+    # A lower sequence was taken before; a higher one comes too early.
+    if not envelope.olm or envelope.sequence != before.received + 1:
+        return None
+    try:
+        plaintext = repair.decrypt(state, envelope, note)
+    except Undecryptable:
+        if arrival.known is not None:
+            repair.request(state)
+        return None
+    read = _read_frame(state, envelope, plaintext)
+    if read is None or (read[0].kind in _STORED and not arrival.has_room):
+        state.channel = before  # nothing has happened: not acknowledged, so it comes again
+        return None
+    frame, attachment = read
+    state.taken = frame.kind
+    state.change(
+        received=envelope.sequence, received_since_sent=state.channel.received_since_sent + 1
+    )
+    if state.channel.epoch != before.epoch:
+        state.seal_anew()
+    if frame.kind in _STORED:
+        _store(state, frame)
+        return None
+    return Came(frame.kind, frame.body, attachment)
+
+
+def _read_frame(
+    state: TurnState, envelope: Envelope, plaintext: bytes
+) -> tuple[Frame, bytes] | None:
+    try:
+        frame, attachment = frame_format.read(plaintext)
+    except errors.BadJson:
+        metrics.bump("federation_bad_frames")
+        return None
+    if not _is_consistent(state, envelope, frame):
+        metrics.bump("federation_bad_frames")
+        return None
+    return frame, attachment
+
+
+def _is_consistent(state: TurnState, envelope: Envelope, frame: Frame) -> bool:
+    said = (frame.direction, frame.epoch, frame.sequence)
+    return said == (state.node_id, envelope.epoch, envelope.sequence)
+
+
+def _store(state: TurnState, frame: Frame) -> None:
+    body = canonical_json.encode_checked(frame.body)
+    stored = StoredFrame(0, state.peer, frame.sequence, frame.kind, frame.sent_at, body)
+    frames.save_frame(state.work, state.peer, stored)
+
+
+def _fill(state: TurnState, offer: Offer | None, source: RoomSource) -> Filled | None:
+    if offer is None or state.in_flight is not None or state.channel.session is None:
+        return None
+    now = state.party.clock.now_ms()
+    filled = filling.next_frame(state.work, state.peer, offer, source, now)
+    if filled is None and state.channel.received_since_sent >= HEAL_AFTER:
+        # The ratchet heals only when both sides send.
+        filled = Filled(Outgoing("control", now, b'{"items":[]}'))
+    if filled is not None:
+        state.seal(filled.frame)
+    return filled
+
+
+def _read_note(raw: bytes) -> JsonObject:
+    if not raw:
+        return {}
+    try:
+        note = canonical_json.decode(raw)
+    except errors.BadJson:
+        return {}
+    return note if isinstance(note, dict) else {}
