@@ -15,6 +15,7 @@ ALL_VERSIONS = (V10, V11, V12)
 
 ALICE, BOB, CHARLIE, ELLA = (f"@{name}:example.org" for name in ("alice", "bob", "charlie", "ella"))
 EVE = "@eve:elsewhere.example"
+_NAMED = {"bob": BOB, "charlie": CHARLIE, "ella": ELLA, "eve": EVE}
 
 _ROOM_ID = RoomId("!room:example.org")
 
@@ -51,11 +52,11 @@ class History:
         self.fetched.append(event_id)
         return self.known[event_id]
 
-    def create(self, sender: str = ALICE, **content: Any) -> Event:
+    def create(self, **content: Any) -> Event:
         content["room_version"] = self.version.id
         if self.version.create_names_creator:
-            content["creator"] = sender
-        fields = pdu(type="m.room.create", state_key="", sender=sender, content=content)
+            content["creator"] = ALICE
+        fields = pdu(type="m.room.create", state_key="", content=content)
         if self.version.room_id_is_create_event:
             del fields["room_id"]
         create = self._know(fields)
@@ -127,7 +128,7 @@ def open_room(version: RoomVersion = V12, *others: str, **levels: int) -> tuple[
     state: State = {CREATE: create.event_id}
     join = room.member(ALICE, ALICE, "join", state, prev=[create.event_id])
     state[join.key] = join.event_id
-    users = {f"@{name}:example.org": level for name, level in levels.items()}
+    users = {_NAMED[name]: level for name, level in levels.items()}
     if not version.creators_are_above_all:
         users[ALICE] = 100
     room.apply(state, "m.room.power_levels", ALICE, "", {"users": users})
