@@ -37,13 +37,14 @@ def check_user_of(peer: ServerName, user_id: str) -> UserId:
 
 def from_query(answer: JsonObject, user_id: UserId) -> DeviceList:
     """One user's part of a peer's answer to `user/keys/query`; empty where it knows none."""
+    parts = {
+        "device_keys": _part(answer, "device_keys", user_id),
+        "master_key": _part(answer, "master_keys", user_id),
+        "self_signing_key": _part(answer, "self_signing_keys", user_id),
+    }
     try:
         return DeviceList.model_validate(
-            {
-                "device_keys": _part(answer, "device_keys", user_id) or {},
-                "master_key": _part(answer, "master_keys", user_id),
-                "self_signing_key": _part(answer, "self_signing_keys", user_id),
-            }
+            {name: part for name, part in parts.items() if part is not None}
         )
     except ValidationError as error:
         raise errors.BadJson from error

@@ -66,7 +66,7 @@ async def test_the_push_rules_can_be_read_as_account_data(alice: Device) -> None
     ],
 )
 async def test_other_peoples_things_are_forbidden(alice: Device, method: str, path: str) -> None:
-    body = {} if method in ("PUT", "POST") else None
+    body: Any = {} if method in ("PUT", "POST") else None
     status, answer = await alice.ask(method, f"/user/@bob:bob.example{path}", body)
     assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
 

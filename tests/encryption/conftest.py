@@ -1,0 +1,26 @@
+"""Alice's server and her first client."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from homeserver.storage.database import Database
+from tests.accounts.serving import Client, Device, Served, log_in
+
+
+@pytest.fixture
+async def served(database: Database) -> Served:
+    served = Served(database)
+    await served.register()
+    return served
+
+
+@pytest.fixture
+async def http(served: Served) -> AsyncIterator[Client]:
+    async with served.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def alice(http: Client) -> Device:
+    return await log_in(http, "PHONE", initial_device_display_name="Alice's phone")
