@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import EventId, RoomAlias, RoomId, ServerName, UserId
+from homeserver.matrix.identifiers import DeviceId, EventId, RoomAlias, RoomId, ServerName, UserId
 
 EVENTS_PER_QUESTION = 500
 SERVERS_PER_QUESTION = 100
@@ -35,19 +35,6 @@ class SendMembership(BaseModel):
 
     room_id: Annotated[RoomId, Field(max_length=255)]
     event: JsonObject
-
-
-class Invite(BaseModel):
-    """`invite`: an item of the control lane."""
-
-    room_version: _Id
-    event: JsonObject
-    invite_room_state: Annotated[list[JsonObject], Field(max_length=100)] = Field(
-        default_factory=list
-    )
-    cards: Annotated[list[Any], Field(max_length=SERVERS_PER_QUESTION)] = Field(
-        default_factory=list
-    )
 
 
 class Backfill(BaseModel):
@@ -112,7 +99,7 @@ class KeysClaim(BaseModel):
     """`user/keys/claim`: an algorithm for each device."""
 
     one_time_keys: Annotated[
-        dict[_Id, Annotated[dict[_Id, _Id], Field(max_length=200)]], Field(max_length=100)
+        dict[UserId, Annotated[dict[DeviceId, _Id], Field(max_length=200)]], Field(max_length=100)
     ]
 
 

@@ -4,7 +4,7 @@ A stranger's card proves itself, because its server's name is the hash of its in
 from DNS proves nothing, so it counts only where an invitation named it: for peers.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +51,11 @@ class Cards:
         if lacking:
             await self._fetch(peer, room_id, lacking)
             known |= self._find(lacking)
+        return _keys_of(known)
 
-        def key_at(server: ServerName, key_id: str, at_ms: int) -> str | None:
-            found = known.get(server)
-            return found.card.key_at(key_id, at_ms) if found is not None else None
-
-        return key_at
+    def known_keys(self, view: View, servers: Collection[ServerName]) -> KeyAt:
+        """The keys of servers whose cards we hold; for peers, who show theirs themselves."""
+        return _keys_of(self._identities(view, servers))
 
     async def take_in(self, proofs: Iterable[Any]) -> None:
         """Keep the cards that came with an answer, as far as they prove themselves."""
@@ -102,7 +101,12 @@ class Cards:
         await self.take_in(bodies.listed(answer, "cards")[: bodies.SERVERS_PER_QUESTION])
 
     def _find(self, servers: Collection[ServerName]) -> dict[ServerName, Identity]:
-        proofs = self._database.read(lambda view: _load(view, servers))
+        return self._database.read(lambda view: self._identities(view, servers))
+
+    def _identities(
+        self, view: View, servers: Collection[ServerName]
+    ) -> dict[ServerName, Identity]:
+        proofs = _load(view, servers)
         found = {server: self._parse(server, proof) for server, proof in proofs.items()}
         if self._own.server_name in servers:
             found[self._own.server_name] = self._own
@@ -116,6 +120,14 @@ class Cards:
             parsed = _Parsed(proof["card"], identity.verify_proof(proof))
             self._parsed[server] = parsed
         return parsed.identity
+
+
+def _keys_of(known: Mapping[ServerName, Identity]) -> KeyAt:
+    def key_at(server: ServerName, key_id: str, at_ms: int) -> str | None:
+        found = known.get(server)
+        return found.card.key_at(key_id, at_ms) if found is not None else None
+
+    return key_at
 
 
 def _load(view: View, servers: Collection[ServerName]) -> dict[ServerName, JsonObject]:

@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from federation.replication import access
+from federation.replication.entering import Entering
 from federation.replication.fetching import Fetching, ToldState
 from federation.replication.verification import Room
 from homeserver import errors, metrics
@@ -39,9 +40,10 @@ _MOST_STATES = 5
 class EventIntake:
     """Takes in events that peers send."""
 
-    def __init__(self, database: Database, fetching: Fetching) -> None:
+    def __init__(self, database: Database, fetching: Fetching, entering: Entering) -> None:
         self._database = database
         self._fetching = fetching
+        self._entering = entering
 
     async def take_in(self, peer: ServerName, pdus: Sequence[Any]) -> None:
         """Take in the PDUs of a transaction, each room's in their order.
@@ -49,12 +51,19 @@ class EventIntake:
         What is not an event, of a room the peer has no part in, or not allowed, is dropped.
         """
         for room_id, of_room in _by_room(pdus).items():
-            room = self._database.read(lambda view, of=room_id: _find_room(view, of, peer))  # type: ignore[misc]
+            room = await self._find_room(peer, room_id)
             if room is None:
                 metrics.bump("events_refused", len(of_room))
                 continue
             arrived = await self._fetching.verified(peer, room, of_room)
             await self.place(peer, room, arrived)
+
+    async def _find_room(self, peer: ServerName, room_id: RoomId) -> Room | None:
+        def find() -> Room | None:
+            return self._database.read(lambda view: _find_room(view, room_id, peer))
+
+        await self._entering.settle(room_id, lambda: find() is not None)
+        return find()
 
     async def place(self, peer: ServerName, room: Room, arrived: Sequence[Event]) -> None:
         """Append verified events; fetch from the peer what they rest on and we lack."""

@@ -14,7 +14,8 @@ from federation.replication.verification import Room
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
-from homeserver.matrix.identifiers import EventId, ServerName
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName
+from homeserver.matrix.room_versions import RoomVersion
 from homeserver.storage import events
 from homeserver.storage.database import Database
 
@@ -38,6 +39,12 @@ class Fetching:
         self._database = database
         self._ask = ask
         self._cards = cards
+
+    async def verify(
+        self, peer: ServerName, room_id: RoomId, version: RoomVersion, pdus: Sequence[Any]
+    ) -> list[Event]:
+        """`verified`, as `homeserver.rooms.joining.Verify` wants it."""
+        return await self.verified(peer, Room(room_id, version), pdus)
 
     async def verified(self, peer: ServerName, room: Room, pdus: Sequence[Any]) -> list[Event]:
         """Those of some PDUs that are events of this room, as their senders signed them."""
@@ -87,23 +94,6 @@ class Fetching:
             waiting = [one for one in waiting if one not in found]
         return list(found.values())
 
-    async def ask_rest_of_state(
-        self, peer: ServerName, room: Room, event_id: EventId, first: JsonObject
-    ) -> tuple[list[Event], list[Event]]:
-        """All pages of the state before an event and of its auth chain, given the first."""
-        state, chain = bodies.listed(first, "pdus"), bodies.listed(first, "auth_chain")
-        offset = first.get("next")
-        while isinstance(offset, int) and len(state) + len(chain) < _MOST_STATE:
-            body: JsonObject = {"room_id": room.room_id, "event_id": event_id, "offset": offset}
-            page = await self._ask(peer, "state", body)
-            state += bodies.listed(page, "pdus")
-            chain += bodies.listed(page, "auth_chain")
-            offset = _further(page.get("next"), offset)
-        return (
-            await self.verified(peer, room, state),
-            await self.verified(peer, room, chain),
-        )
-
     async def _ask_state_ids(
         self, peer: ServerName, room: Room, event_id: EventId
     ) -> tuple[set[EventId], set[EventId]]:
@@ -117,6 +107,21 @@ class Fetching:
             chain |= {EventId(one) for one in bodies.texts(answer, "auth_chain_ids")}
             offset = _further(answer.get("next"), offset)
         return state, chain
+
+
+async def complete_join(
+    ask: Ask, peer: ServerName, room_id: RoomId, event_id: EventId, answer: JsonObject
+) -> JsonObject:
+    """The answer to `send_join` with every page of the state, still to be verified."""
+    state, chain = bodies.listed(answer, "state"), bodies.listed(answer, "auth_chain")
+    offset = _further(answer.get("next"), 0)
+    while offset is not None and len(state) + len(chain) < _MOST_STATE:
+        body: JsonObject = {"room_id": room_id, "event_id": event_id, "offset": offset}
+        page = await ask(peer, "state", body)
+        state = state + bodies.listed(page, "pdus")
+        chain = chain + bodies.listed(page, "auth_chain")
+        offset = _further(page.get("next"), offset)
+    return answer | {"state": state, "auth_chain": chain}
 
 
 def _further(following: Any, offset: int) -> int | None:

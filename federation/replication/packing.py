@@ -7,8 +7,8 @@ from homeserver.matrix import canonical_json
 
 T = TypeVar("T")
 
-# An envelope holds 256 KiB; the rest is for what stands beside the list.
-ANSWER_BYTES = 176 * 1024
+# An envelope holds 256 KiB, and one event beside the list may take 64 of them.
+ANSWER_BYTES = 128 * 1024
 # Cards that stand beside something else; the others are asked for.
 CARDS_BYTES = 32 * 1024
 

@@ -75,6 +75,19 @@ _OWN_EVENTS = (
 )
 
 
+_NEWEST_OWN = _OWN_EVENTS.order_by(None).order_by(events.events.c.position.desc())
+
+
+def newest_own_positions(
+    view: View, room_id: RoomId, after: int, limit: int, server: ServerName
+) -> list[int]:
+    """Where our newest events of a room stand that `own_events_after` would give, newest first."""
+    rows = view.all(
+        _NEWEST_OWN, {"room_id": room_id, "after": after, "limit": limit, "server": server}
+    )
+    return [row.position for row in rows]
+
+
 def own_events_after(
     view: View, room_id: RoomId, position: int, limit: int, server: ServerName
 ) -> list[StoredEvent]:

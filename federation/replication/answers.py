@@ -1,0 +1,71 @@
+"""Every question that peers may ask, and who answers it.
+
+The grant that each one needs stands in `payloads.OPERATIONS`; it was checked before this is
+asked. An operation without a grant does not start.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from federation import payloads
+from federation.replication import history, joining, media_parts, states
+from federation.replication.cards import Cards
+from federation.replication.joining import Joining
+from federation.replication.people import People
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.media import Media
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import View
+
+# The body of an answer and the bytes attached to it.
+Answered = tuple[JsonObject, bytes]
+Reader = Callable[[View, ServerName, JsonObject], JsonObject]
+Answerer = Callable[[ServerName, JsonObject], Awaitable[JsonObject]]
+
+READERS: Mapping[str, Reader] = {
+    "backfill": history.answer_backfill,
+    "get_missing_events": history.answer_get_missing_events,
+    "state_ids": states.answer_state_ids,
+    "state": states.answer_state,
+    "event": states.answer_event,
+    "event_auth": states.answer_event_auth,
+}
+
+
+class Answers:
+    """Answers peers."""
+
+    def __init__(
+        self, database: Database, cards: Cards, rooms: Joining, people: People, media: Media
+    ) -> None:
+        self._database = database
+        self._media = media
+        self._answerers: dict[str, Answerer] = {
+            "query/profile": people.answer_profile,
+            "query/directory": people.answer_directory,
+            "user/keys/query": people.answer_keys_query,
+            "user/keys/claim": people.answer_keys_claim,
+        }
+        for name, reader in {**READERS, "cards": cards.answer}.items():
+            self._answerers[name] = partial(self._read, reader)
+        for name in joining.MADE:
+            self._answerers[name] = partial(rooms.answer_make, name)
+        for name in joining.SENT:
+            self._answerers[name] = partial(rooms.answer_send, name)
+        without_grant = {*self._answerers, "media/download"} - payloads.OPERATIONS.keys()
+        if without_grant:
+            raise TypeError(f"No grant is named for {sorted(without_grant)}.")
+
+    async def answer(self, peer: ServerName, operation: str, body: JsonObject) -> Answered:
+        """Answer one question; what is refused is raised."""
+        if operation == "media/download":
+            return await media_parts.answer_download(self._media, body)
+        answerer = self._answerers.get(operation)
+        if answerer is None:
+            raise errors.Unrecognized
+        return await answerer(peer, body), b""
+
+    async def _read(self, reader: Reader, peer: ServerName, body: JsonObject) -> JsonObject:
+        return await self._database.scan(lambda view: reader(view, peer, body))

@@ -1,0 +1,77 @@
+"""Files of ours for peers, and theirs for us, in parts that fit into an envelope.
+
+Spec: server-server-api#content-repository
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from federation.replication import bodies
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.media import Media
+from homeserver.ports import PeerFile
+
+PART_BYTES = 192 * 1024
+
+
+class AskForBytes(Protocol):
+    """Ask a peer and await its answer with the bytes that are attached to it."""
+
+    async def __call__(
+        self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
+    ) -> tuple[JsonObject, bytes]:
+        """Raise PeerUnreachable or PeerRefused where there is no answer."""
+        ...
+
+
+async def answer_download(media: Media, body: JsonObject) -> tuple[JsonObject, bytes]:
+    """One part of a file that was uploaded here.
+
+    Spec: server-server-api#get_matrixfederationv1mediadownloadmediaid
+    """
+    asked = bodies.read(bodies.MediaPart, body)
+    file = media.open_for_peer(asked.media_id)
+    part = await asyncio.to_thread(_read, file.path, asked.offset)
+    about: JsonObject = {
+        "content_type": file.content_type,
+        "filename": file.filename,
+        "size": file.size,
+    }
+    return about, part
+
+
+async def fetch(ask: AskForBytes, peer: ServerName, media_id: str) -> PeerFile:
+    """Fetch a file from the peer it was uploaded to; the first part is here when this returns."""
+    about, part = await ask(peer, "media/download", {"media_id": media_id, "offset": 0})
+    size, content_type, filename = (about.get(k) for k in ("size", "content_type", "filename"))
+    if type(size) is not int or size < len(part) or not isinstance(content_type, str):
+        raise errors.PeerRefused("The other server's answer makes no sense.")
+    return PeerFile(
+        content_type,
+        filename if isinstance(filename, str) else None,
+        size,
+        _parts(ask, peer, media_id, size, part),
+    )
+
+
+async def _parts(
+    ask: AskForBytes, peer: ServerName, media_id: str, size: int, part: bytes
+) -> AsyncIterator[bytes]:
+    """A file that ends early is for the caller to notice; one that goes on too long stops here."""
+    reached = 0
+    while part:
+        reached += len(part)
+        yield part
+        if reached >= size:
+            return
+        _, part = await ask(peer, "media/download", {"media_id": media_id, "offset": reached})
+
+
+def _read(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(PART_BYTES)
