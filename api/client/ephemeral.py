@@ -16,7 +16,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.ports import Requester
 
-routes = Routes("/_matrix/client/v3")
+routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 
 _DEFAULT_TIMEOUT_MS = 30_000
 

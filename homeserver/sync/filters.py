@@ -3,7 +3,6 @@
 Spec: client-server-api#filtering
 """
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from homeserver import errors
-from homeserver.matrix import canonical_json
+from homeserver.matrix import canonical_json, globs
 from homeserver.matrix.identifiers import RoomId
 
 DEFAULT_LIMIT = 20
@@ -48,7 +47,7 @@ class EventFilter(BaseModel):
 
     def allows(self, event_type: str, sender: str | None = None) -> bool:
         """Whether an event of this type and sender passes."""
-        return self.allows_type(event_type) and (sender is None or self._allows_sender(sender))
+        return self.allows_type(event_type) and (sender is None or self.allows_sender(sender))
 
     def allows_type(self, event_type: str) -> bool:
         """Whether events of this type pass. `*` in a filter stands for any characters."""
@@ -56,7 +55,8 @@ class EventFilter(BaseModel):
             return False
         return self.types is None or _matches(self.types, event_type)
 
-    def _allows_sender(self, sender: str) -> bool:
+    def allows_sender(self, sender: str) -> bool:
+        """Whether this user's events pass."""
         if sender in self.not_senders:
             return False
         return self.senders is None or sender in self.senders
@@ -136,13 +136,6 @@ def _allows_room(rooms: Names | None, not_rooms: Names, room_id: RoomId) -> bool
 
 def _matches(patterns: Iterable[str], event_type: str) -> bool:
     return any(
-        _compiled(pattern).fullmatch(event_type) if "*" in pattern else pattern == event_type
+        globs.matches_whole(pattern, event_type) if "*" in pattern else pattern == event_type
         for pattern in patterns
     )
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # Several stars in a row are one: apart they would take ages to match nothing.
-    parts = re.split(r"\*+", pattern)
-    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)

@@ -1,0 +1,190 @@
+"""Everything one device has not seen yet, between two positions.
+
+The owner's rooms in their sections, and what is said beside them: receipts, typing, account data,
+presence, messages to the device, device lists. Classic sync makes its answer of this.
+"""
+
+from dataclasses import dataclass
+
+from homeserver.ephemeral.receipts import PRIVATE
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.storage import account_data, encryption, ephemeral, rooms
+from homeserver.storage.account_data import Entry
+from homeserver.storage.encryption import ToDevice
+from homeserver.storage.ephemeral import Presence, Receipt
+from homeserver.storage.rooms import Membership
+from homeserver.storage.unit_of_work import View
+from homeserver.sync import device_list_changes, moves, room_parts
+from homeserver.sync.asking import Asked
+from homeserver.sync.device_list_changes import DeviceListChanges
+from homeserver.sync.moves import Sections
+from homeserver.sync.room_parts import RoomPart
+
+TO_DEVICE_LIMIT = 100
+
+_IGNORED_USERS = "m.ignored_user_list"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is new beside the timelines, by room."""
+
+    receipts: dict[RoomId, list[Receipt]]
+    account_data: dict[RoomId | None, list[Entry]]
+    typing: set[RoomId]
+
+    @property
+    def rooms(self) -> set[RoomId]:
+        """The rooms that have any of it."""
+        named = {room_id for room_id in self.account_data if room_id is not None}
+        return self.receipts.keys() | self.typing | named
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A room the owner is invited to or knocks on, with what is known of it."""
+
+    membership: Membership
+    stripped_state: list[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Everything new for one device."""
+
+    joined: list[RoomPart]
+    left: list[RoomPart]
+    outside: list[Outside]
+    beside: Beside
+    presence: list[Presence]
+    to_device: list[ToDevice]
+    device_lists: DeviceListChanges
+
+    @property
+    def has_more_to_device(self) -> bool:
+        """Whether more messages to the device may be waiting."""
+        return len(self.to_device) == TO_DEVICE_LIMIT
+
+
+def collect(view: View, asked: Asked) -> Changes:
+    """Read it all. Raises `MovedMeanwhile` where the position is overtaken."""
+    sections = moves.load_sections(view, asked)
+    beside = _load_beside(view, asked, sections)
+    ignored = _ignored_users(view, asked.user_id)
+    quiet = sorted(beside.rooms - set(sections.joined))
+    joined = [
+        room_parts.load_joined(view, asked, room_id, ignored, is_fresh=room_id in sections.fresh)
+        for room_id in (*sections.joined, *quiet)
+        if _concerns(view, asked, sections, room_id)
+    ]
+    left = [room_parts.load_left(view, asked, one, ignored) for one in sections.left]
+    fresh = () if asked.is_initial else sections.fresh
+    return Changes(
+        joined,
+        left,
+        _load_outside(view, asked, sections, ignored),
+        beside,
+        _load_presence(view, asked),
+        _load_to_device(view, asked),
+        device_list_changes.load_changes(view, asked, joined, fresh, sections.left),
+    )
+
+
+def _concerns(view: View, asked: Asked, sections: Sections, room_id: RoomId) -> bool:
+    """Whether a room belongs among the joined ones, be it for a receipt's sake."""
+    if room_id in sections.fresh or room_id in sections.joined:
+        return True
+    return asked.wish.filter.room.allows_room(room_id) and moves.is_joined(view, room_id, asked)
+
+
+def _load_beside(view: View, asked: Asked, sections: Sections) -> Beside:
+    receipts: dict[RoomId, list[Receipt]] = {}
+    for receipt in _receipts(view, asked, sections):
+        if receipt.kind != PRIVATE or receipt.user_id == asked.user_id:
+            receipts.setdefault(receipt.room_id, []).append(receipt)
+    entries: dict[RoomId | None, list[Entry]] = {}
+    for entry in _entries(view, asked, sections):
+        entries.setdefault(entry.room_id, []).append(entry)
+    return Beside(receipts, entries, _typing(asked, sections))
+
+
+def _receipts(view: View, asked: Asked, sections: Sections) -> list[Receipt]:
+    whole = ephemeral.receipts_of_rooms(view, sections.fresh)
+    if asked.is_initial:
+        return whole
+    changed = ephemeral.receipts_since(view, asked.after, asked.until)
+    return whole + [one for one in changed if one.room_id not in sections.fresh]
+
+
+def _entries(view: View, asked: Asked, sections: Sections) -> list[Entry]:
+    changed = account_data.account_data_since(view, asked.user_id, asked.after, asked.until)
+    if asked.is_initial:
+        return changed
+    fresh = [
+        entry
+        for room_id in sections.fresh
+        for entry in account_data.account_data_of_room(view, asked.user_id, room_id)
+    ]
+    return fresh + [one for one in changed if one.room_id not in sections.fresh]
+
+
+def _typing(asked: Asked, sections: Sections) -> set[RoomId]:
+    """The rooms whose typists the device must be told."""
+    since = asked.wish.since
+    known = 0 if since is None else since.typing_in(asked.typing.run)
+    changed = asked.typing.changed_since(known)
+    fresh = {room_id for room_id in sections.fresh if asked.typing.typists(room_id)}
+    if since is None:
+        return fresh
+    return changed | fresh
+
+
+def _ignored_users(view: View, user_id: UserId) -> frozenset[UserId]:
+    """Whom the owner does not want to hear.
+
+    Spec: client-server-api#ignoring-users
+    """
+    content = account_data.find_account_data(view, user_id, None, _IGNORED_USERS)
+    ignored = content.get("ignored_users") if content is not None else None
+    return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+
+
+def _load_outside(
+    view: View, asked: Asked, sections: Sections, ignored: frozenset[UserId]
+) -> list[Outside]:
+    found = [
+        Outside(one, rooms.find_stripped_state(view, one.room_id, asked.user_id))
+        for one in sections.outside
+    ]
+    return [one for one in found if _inviter(one, asked.user_id) not in ignored]
+
+
+def _inviter(outside: Outside, user_id: UserId) -> str | None:
+    for entry in outside.stripped_state:
+        if (entry.get("type"), entry.get("state_key")) == ("m.room.member", user_id):
+            return str(entry.get("sender"))
+    return None
+
+
+def _load_presence(view: View, asked: Asked) -> list[Presence]:
+    wanted = asked.wish.filter.presence
+    if not wanted.allows_type("m.presence"):
+        return []
+    changed = ephemeral.presence_since(view, asked.after, asked.until)
+    if not changed:
+        return []
+    near = rooms.users_sharing_rooms_with(view, asked.user_id) | {asked.user_id}
+    return [one for one in changed if one.user_id in near and wanted.allows_sender(one.user_id)]
+
+
+def _load_to_device(view: View, asked: Asked) -> list[ToDevice]:
+    since = asked.wish.since
+    return encryption.to_device_since(
+        view,
+        asked.user_id,
+        asked.requester.device_id,
+        since.to_device_position if since is not None else 0,
+        asked.until,
+        TO_DEVICE_LIMIT,
+    )

@@ -1,0 +1,86 @@
+"""What a device gets of one room it is joined to, or has left: timeline, state, summary."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from homeserver.matrix.identifiers import EventId, RoomId, UserId
+from homeserver.storage.rooms import Membership
+from homeserver.storage.unit_of_work import View
+from homeserver.sync import room_state_changes, summaries, timelines
+from homeserver.sync.asking import Asked
+from homeserver.sync.room_state_changes import Entries
+from homeserver.sync.summaries import Summary
+from homeserver.sync.timelines import Slice, Span
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPart:
+    """A room's timeline and the events of its state that belong beside it."""
+
+    room_id: RoomId
+    slice: Slice
+    state: list[EventId]
+    is_limited: bool
+    summary: Summary | None = None
+    joins_and_leaves: frozenset[UserId] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing."""
+        return not (self.slice.events or self.state or self.is_limited)
+
+
+def load_joined(
+    view: View, asked: Asked, room_id: RoomId, ignored: frozenset[UserId], *, is_fresh: bool
+) -> RoomPart:
+    """Read what is new in a room the owner is in."""
+    knows_state = not (is_fresh or asked.wish.is_full_state)
+    span = Span(
+        room_id,
+        0 if is_fresh else asked.after,
+        asked.until,
+        asked.after if knows_state else None,
+    )
+    wanted = asked.wish.filter.room.timeline
+    part = timelines.load_slice(view, asked.user_id, span, wanted, ignored)
+    has_changes = bool(room_state_changes.member_changes(part))
+    summary = (
+        summaries.load_summary(view, room_id, asked.user_id, part.at_end)
+        if has_changes or not knows_state
+        else None
+    )
+    needed = set(room_state_changes.senders(part))
+    if not knows_state:
+        needed.add(asked.user_id)
+    if summary is not None:
+        needed.update(summary.heroes or ())
+    entries = _entries(asked, part, needed, is_whole=not knows_state)
+    is_limited = part.is_limited or (is_fresh and not asked.is_initial)
+    moved = room_state_changes.joins_and_leaves(view, part)
+    return RoomPart(room_id, part, list(entries.values()), is_limited, summary, frozenset(moved))
+
+
+def load_left(view: View, asked: Asked, left: Membership, ignored: frozenset[UserId]) -> RoomPart:
+    """Read what happened in a room up to the moment the owner was out of it."""
+    known_at = None if asked.is_initial else asked.after
+    span = Span(left.room_id, asked.after, left.position, known_at)
+    wanted = asked.wish.filter.room.timeline
+    part = timelines.load_slice(view, asked.user_id, span, wanted, ignored)
+    needed = room_state_changes.senders(part)
+    entries = _entries(asked, part, needed, is_whole=known_at is None)
+    return RoomPart(left.room_id, part, list(entries.values()), part.is_limited)
+
+
+def _entries(asked: Asked, part: Slice, needed: Iterable[UserId], *, is_whole: bool) -> Entries:
+    wanted = asked.wish.filter.room.state
+    uses_end = asked.wish.uses_state_after
+    entries = (
+        room_state_changes.after_timeline(part)
+        if uses_end
+        else room_state_changes.before_timeline(part)
+    )
+    if wanted.lazy_load_members:
+        entries = room_state_changes.with_members(
+            entries, part, needed, is_whole=is_whole, uses_end=uses_end
+        )
+    return room_state_changes.allowed(entries, wanted)

@@ -1,0 +1,59 @@
+"""A room's summary: how many are in it, and after whom to name it.
+
+Spec: client-server-api#get_matrixclientv3sync
+"""
+
+from dataclasses import dataclass
+
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import StateMap
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.rooms import state
+from homeserver.storage import rooms
+from homeserver.storage.unit_of_work import View
+
+_HEROES = 5
+_NAME = ("m.room.name", "")
+_ALIAS = ("m.room.canonical_alias", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts, and heroes where the room has no name."""
+
+    joined: int
+    invited: int
+    heroes: list[UserId] | None
+
+    def to_json(self) -> JsonObject:
+        """As a sync shows it."""
+        shown: JsonObject = {
+            "m.joined_member_count": self.joined,
+            "m.invited_member_count": self.invited,
+        }
+        if self.heroes is not None:
+            shown["m.heroes"] = self.heroes
+        return shown
+
+
+def load_summary(view: View, room_id: RoomId, user_id: UserId, current: StateMap) -> Summary:
+    """Summarise a room for one of its members."""
+    counts = rooms.count_members(view, room_id)
+    heroes = None if _has_name(view, current) else _heroes(view, room_id, user_id)
+    return Summary(counts.get("join", 0), counts.get("invite", 0), heroes)
+
+
+def _has_name(view: View, current: StateMap) -> bool:
+    entries = state.load_entries(view, current, (_NAME, _ALIAS))
+    name, alias = entries.get(_NAME), entries.get(_ALIAS)
+    return bool(name and name.content.get("name")) or bool(alias and alias.content.get("alias"))
+
+
+def _heroes(view: View, room_id: RoomId, user_id: UserId) -> list[UserId]:
+    """The first five who are here or invited, or else the first five who were."""
+    for wanted in (frozenset({"join", "invite"}), frozenset({"leave", "ban"})):
+        members = rooms.members_of(view, room_id, wanted)
+        others = sorted((one.position, one.user_id) for one in members if one.user_id != user_id)
+        if others:
+            return [other for _, other in others[:_HEROES]]
+    return []

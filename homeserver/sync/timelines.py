@@ -1,0 +1,117 @@
+"""The new part of a room's timeline, and the room's state around it.
+
+Spec: client-server-api#syncing
+"""
+
+from dataclasses import dataclass
+
+from homeserver.matrix.events import StateMap
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.rooms import pages, seeing
+from homeserver.storage import events, room_state
+from homeserver.storage.events import Point, StoredEvent, Timeline
+from homeserver.storage.unit_of_work import View
+from homeserver.sync.filters import RoomEventFilter
+
+# How far to look for events that pass a filter, per event asked for.
+_LOOK_FURTHER = 10
+_LOOK_AT_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Part of a room's timeline: after one position, up to another.
+
+    `known_at` is the position at which the device knows the room's state; None: not at all.
+    """
+
+    room_id: RoomId
+    after: int
+    until: int
+    known_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The newest events of a span that the device may and wants to see.
+
+    The states are those that the device knows, directly before the first event, and after the
+    last one. `before` is the place in the timeline from which earlier pages go on.
+    """
+
+    events: list[StoredEvent]
+    is_limited: bool
+    before: Point
+    known: StateMap
+    at_start: StateMap
+    at_end: StateMap
+
+
+def load_slice(
+    view: View,
+    user_id: UserId,
+    span: Span,
+    wanted: RoomEventFilter,
+    ignored: frozenset[UserId] = frozenset(),
+) -> Slice:
+    """Read the timeline and the states around it.
+
+    Of users the reader ignores only state events are shown.
+
+    Spec: client-server-api#ignoring-users
+    """
+    timeline = _load_timeline(view, span, wanted)
+    allowed = [
+        one
+        for one in timeline.events
+        if _passes(wanted, span.room_id, one)
+        and (one.event.is_state or one.event.sender not in ignored)
+    ]
+    shown = seeing.visible(view, user_id, allowed)[-wanted.bounded_limit :]
+    is_cut = len(shown) < len(allowed)
+    return _with_states(view, span, timeline, shown, is_limited=timeline.has_more or is_cut)
+
+
+def _load_timeline(view: View, span: Span, wanted: RoomEventFilter) -> Timeline:
+    limit = wanted.bounded_limit
+    if not wanted.is_open:
+        limit = min(limit * _LOOK_FURTHER, _LOOK_AT_MOST)
+    return events.timeline_since(view, span.room_id, span.after, span.until, limit)
+
+
+def _passes(wanted: RoomEventFilter, room_id: RoomId, stored: StoredEvent) -> bool:
+    event = stored.event
+    return wanted.is_open or (
+        wanted.allows_room(room_id)
+        and wanted.allows(event.type, event.sender)
+        and wanted.allows_content(event.content)
+    )
+
+
+def _with_states(
+    view: View, span: Span, timeline: Timeline, shown: list[StoredEvent], *, is_limited: bool
+) -> Slice:
+    known_id = None if span.known_at is None else _state_id(view, span.room_id, span.known_at)
+    end_id = timeline.events[-1].room_state_after if timeline.events else None
+    if end_id is None:
+        end_id = _state_id(view, span.room_id, span.until)
+    if not shown:
+        start_id, before = end_id, Point(span.until)
+    else:
+        first = shown[0]
+        before = pages.before(first)
+        start_id = known_id
+        if is_limited or span.known_at is None or first is not timeline.events[0]:
+            start_id = _state_id(view, span.room_id, first.point.position - 1)
+        if start_id is None:
+            start_id = first.state_before
+    states = [_load(view, state_id) for state_id in (known_id, start_id, end_id)]
+    return Slice(shown, is_limited, before, *states)
+
+
+def _state_id(view: View, room_id: RoomId, position: int) -> int | None:
+    return room_state.find_room_state_at(view, room_id, position)
+
+
+def _load(view: View, state_id: int | None) -> StateMap:
+    return room_state.EMPTY if state_id is None else room_state.load_state(view, state_id)

@@ -1,0 +1,1 @@
+"""Sync: what a device is told, and when."""
