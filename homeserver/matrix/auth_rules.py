@@ -20,6 +20,17 @@ CREATE: StateKey = ("m.room.create", "")
 POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 JOIN_RULES: StateKey = ("m.room.join_rules", "")
 
+# Only these can be auth events: `auth_keys` names no others.
+AUTH_TYPES = frozenset(
+    {
+        "m.room.create",
+        "m.room.member",
+        "m.room.join_rules",
+        "m.room.power_levels",
+        "m.room.third_party_invite",
+    }
+)
+
 _USES_JOIN_RULES = frozenset({"join", "invite", "knock"})
 
 

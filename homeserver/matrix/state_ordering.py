@@ -4,12 +4,16 @@ Spec: rooms/v12#definitions
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from homeserver.matrix.auth_graph import AuthGraph
 from homeserver.matrix.auth_rules import POWER_LEVELS
+from homeserver.matrix.canonical_json import MAX_INTEGER
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId
+
+# Farther than all of the mainline: where events are that do not rest on any of it.
+_NOWHERE = MAX_INTEGER
 
 _Rank = tuple[int, int, EventId]
 
@@ -57,26 +61,44 @@ def by_mainline(
 
 
 class _Mainline:
-    """The positions of power levels along the chain from the resolved ones to the first."""
+    """The positions of power levels along the chain from the resolved ones to the first.
+
+    The chain is followed no farther than an event's place in it demands.
+    """
 
     def __init__(self, power_levels: EventId | None, graph: AuthGraph) -> None:
         self._graph = graph
-        self._positions: dict[EventId | None, int] = {}
-        while power_levels is not None:
-            self._positions[power_levels] = len(self._positions)
-            power_levels = self._before(graph.event(power_levels))
-        # Whoever gets to the start without meeting the mainline is farther than all of it.
-        self._positions[None] = len(self._positions)
+        self._is_empty = power_levels is None
+        self._positions: dict[EventId, int] = {}
+        self._chain = self._power_levels_behind(power_levels)
+        self._length = 0
 
     def position(self, event: Event) -> int:
-        passed: list[EventId | None] = []
-        power_levels = self._before(event)
-        while power_levels is not None and power_levels not in self._positions:
+        if self._is_empty:
+            return _NOWHERE
+        passed: list[EventId] = []
+        position = _NOWHERE
+        for power_levels in self._power_levels_behind(self._before(event)):
+            position = self._position_of(power_levels)
+            if position != _NOWHERE:
+                break
             passed.append(power_levels)
-            power_levels = self._before(self._graph.event(power_levels))
-        position = self._positions[power_levels]
         self._positions.update(dict.fromkeys(passed, position))
         return position
+
+    def _position_of(self, power_levels: EventId) -> int:
+        while power_levels not in self._positions:
+            following = next(self._chain, None)
+            if following is None:
+                return _NOWHERE
+            self._positions[following] = self._length
+            self._length += 1
+        return self._positions[power_levels]
+
+    def _power_levels_behind(self, power_levels: EventId | None) -> Iterator[EventId]:
+        while power_levels is not None:
+            yield power_levels
+            power_levels = self._before(self._graph.event(power_levels))
 
     def _before(self, event: Event) -> EventId | None:
         power_levels = self._graph.cited_under(POWER_LEVELS, event)

@@ -169,6 +169,14 @@ def test_a_restricted_join_is_signed_by_the_authorising_server_too() -> None:
     assert countersigned.event_id == event.event_id
 
 
+def test_an_ordinary_join_is_signed_by_its_own_server_alone() -> None:
+    alice = MESSAGE.sender
+    event = built(
+        replace(MESSAGE, type="m.room.member", state_key=alice, content={"membership": "join"})
+    )
+    events.verify_signatures(event, find_key)
+
+
 @pytest.mark.parametrize("authorising_user", [7, "bob", ""])
 def test_only_a_user_can_authorise_a_join(authorising_user: Any) -> None:
     content = {"membership": "join", "join_authorised_via_users_server": authorising_user}
