@@ -150,7 +150,13 @@ class Membership:
         self, requester: Requester, room_id: RoomId, user_id: UserId, content: JsonObject
     ) -> None:
         """Remove somebody, or take an invitation back."""
-        await self._change(requester, room_id, user_id, "leave", content)
+
+        def check(work: UnitOfWork) -> None:
+            present = rooms.find_membership(work, room_id, user_id)
+            if present is None or present.membership in _GONE:
+                raise errors.Forbidden("That person is not in the room.")
+
+        await self._change(requester, room_id, user_id, "leave", content, check)
 
     async def ban(
         self, requester: Requester, room_id: RoomId, user_id: UserId, content: JsonObject

@@ -1,0 +1,82 @@
+"""Send messages and state into rooms, and take messages back.
+
+Spec: client-server-api#sending-events-to-a-room
+"""
+
+from pydantic import BaseModel
+
+from api.routing import JsonBody, Routes
+from homeserver.matrix.identifiers import EventId, RoomId
+from homeserver.ports import Requester
+from homeserver.rooms.sending import RoomSender
+
+routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
+
+
+class Sent(BaseModel):
+    """The event that was made."""
+
+    event_id: EventId
+
+
+@routes.put("/rooms/{room_id}/send/{event_type}/{txn_id}")
+async def send_message(
+    requester: Requester,
+    room_id: RoomId,
+    event_type: str,
+    txn_id: str,
+    content: JsonBody,
+    sender: RoomSender,
+) -> Sent:
+    """Send one message. The same txn_id again answers with the same event.
+
+    Spec: client-server-api#put_matrixclientv3roomsroomidsendeventtypetxnid
+    """
+    sent = await sender.send_message(requester, room_id, event_type, content.root, txn_id)
+    return Sent(event_id=sent)
+
+
+@routes.put("/rooms/{room_id}/state/{event_type}")
+async def send_state_without_key(
+    requester: Requester, room_id: RoomId, event_type: str, content: JsonBody, sender: RoomSender
+) -> Sent:
+    """Set state that the room has once.
+
+    Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+    """
+    sent = await sender.send_state(requester, room_id, event_type, "", content.root)
+    return Sent(event_id=sent)
+
+
+@routes.put("/rooms/{room_id}/state/{event_type}/{state_key:.*}")
+async def send_state(
+    requester: Requester,
+    room_id: RoomId,
+    event_type: str,
+    state_key: str,
+    content: JsonBody,
+    sender: RoomSender,
+) -> Sent:
+    """Set a part of the room's state. An empty key may be written as a trailing slash.
+
+    Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+    """
+    sent = await sender.send_state(requester, room_id, event_type, state_key, content.root)
+    return Sent(event_id=sent)
+
+
+@routes.put("/rooms/{room_id}/redact/{event_id}/{txn_id}")
+async def redact(
+    requester: Requester,
+    room_id: RoomId,
+    event_id: EventId,
+    txn_id: str,
+    content: JsonBody,
+    sender: RoomSender,
+) -> Sent:
+    """Take back what an event said.
+
+    Spec: client-server-api#put_matrixclientv3roomsroomidredacteventidtxnid
+    """
+    sent = await sender.redact(requester, room_id, event_id, txn_id, content.root)
+    return Sent(event_id=sent)
