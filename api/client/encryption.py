@@ -3,7 +3,6 @@
 Spec: client-server-api#end-to-end-encryption
 """
 
-import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StrictStr
@@ -17,12 +16,11 @@ from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
+from homeserver.sync import tokens
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 
 _KEYS_LIMIT = 500
-# A sync token begins with the position it stands for.
-_POSITION = re.compile(r"s?([0-9]{1,18})(?![0-9])")
 
 
 class UploadBody(BaseModel):
@@ -106,7 +104,9 @@ async def list_changes(requester: Requester, span: Query[Span], keys: DeviceKeys
 
     Spec: client-server-api#get_matrixclientv3keyschanges
     """
-    return keys.changes(requester, _position(span.from_), _position(span.to))
+    return keys.changes(
+        requester, tokens.parse(span.from_).position, tokens.parse(span.to).position
+    )
 
 
 @routes.post("/keys/device_signing/upload")
@@ -156,10 +156,3 @@ async def send_to_device(
     """
     await to_device.send(requester, event_type, txn_id, body.messages)
     return {}
-
-
-def _position(token: str) -> int:
-    match = _POSITION.match(token)
-    if match is None:
-        raise errors.InvalidParam("That is not a sync token.")
-    return int(match[1])

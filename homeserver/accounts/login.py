@@ -64,7 +64,7 @@ class LogIn:
         self._rate_limit.spend(source_key(source))
         user_id = await self._check(attempt)
         device_id = (
-            self._sessions.new_device_id()
+            self._sessions.make_device_id()
             if attempt.device_id is None
             else parse_device_id(attempt.device_id)
         )

@@ -17,8 +17,8 @@ from homeserver.storage import accounts, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
-# Tells every joined room that the owner is called or looks otherwise.
-TellRooms = Callable[[Requester], Awaitable[None]]
+# Tells every joined room what a user is called now, and what they look like.
+TellRooms = Callable[[UserId, str | None, str | None], Awaitable[None]]
 
 _FIELD = re.compile(r"avatar_url|displayname|m\.tz|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _FIELD_BYTES_LIMIT = 255
@@ -99,14 +99,15 @@ class Profiles:
         if user_id != requester.user_id:
             raise errors.Forbidden("That is somebody else's profile.")
 
-        def save(work: UnitOfWork) -> bool:
+        def save(work: UnitOfWork) -> tuple[JsonObject, JsonObject]:
             before = accounts.find_profile(work, user_id) or {}
             after = {name: before[name] for name in before if name != field} | change
             accounts.save_profile(work, user_id, _to_json(after))
-            return before != after
+            return before, after
 
-        if await self._database.write(save) and field in _IN_ROOMS:
-            await self._tell_rooms(requester)
+        before, after = await self._database.write(save)
+        if field in _IN_ROOMS and before != after:
+            await self._tell_rooms(user_id, after.get("displayname"), after.get("avatar_url"))
 
     async def _ask(self, user_id: UserId) -> JsonObject | None:
         server = server_of(user_id)

@@ -76,8 +76,8 @@ class Sessions:
         self, work: UnitOfWork, requester: Requester, *, can_refresh: bool, replaces: bytes | None
     ) -> Issued:
         """Store new tokens for a device. `replaces` is the hash of the token they renew."""
-        access_token = self._new_secret()
-        refresh_token = self._new_secret() if can_refresh else None
+        access_token = self._make_secret()
+        refresh_token = self._make_secret() if can_refresh else None
         accounts.save_token(
             work,
             Token(
@@ -139,7 +139,7 @@ class Sessions:
 
         work.after_commit(forget)
 
-    def new_device_id(self) -> DeviceId:
+    def make_device_id(self) -> DeviceId:
         """An ID for a device that brought none."""
         letters = (chr(ord("A") + byte % 26) for byte in self._entropy.token_bytes(10))
         return DeviceId("".join(letters))
@@ -175,7 +175,7 @@ class Sessions:
 
         work.after_commit(forget)
 
-    def _new_secret(self) -> str:
+    def _make_secret(self) -> str:
         return urlsafe_b64encode(self._entropy.token_bytes(_SECRET_BYTES)).decode().rstrip("=")
 
 

@@ -59,7 +59,7 @@ class CrossSigning:
                 return
             if "master" in stored and not is_confirmed:
                 raise errors.Forbidden("There are cross-signing keys already.")
-            _check_new_keys(work, user_id, stored | checked, checked)
+            _check_signed(work, user_id, stored | checked, checked)
             _replace(work, user_id, stored, checked)
 
         await self._database.write(save)
@@ -95,7 +95,7 @@ def _changes(stored: Mapping[str, bytes], uploaded: Mapping[str, bytes]) -> bool
     )
 
 
-def _check_new_keys(
+def _check_signed(
     work: UnitOfWork, user_id: UserId, keys: Mapping[str, bytes], uploaded: Mapping[str, bytes]
 ) -> None:
     """The other keys are signed by the master key, and none is named like a device."""

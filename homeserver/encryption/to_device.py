@@ -58,7 +58,7 @@ class ToDevice:
             ):
                 return
             _put_into_inboxes(work, requester.user_id, event_type, local)
-            connected = peers.connected_servers(work)
+            connected = peers.connected_servers(work) if edus else frozenset()
             for server, edu in edus:
                 if server in connected:
                     frames.queue_item(work, server, "to_device", EDU_TYPE, edu)

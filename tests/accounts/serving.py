@@ -37,7 +37,7 @@ from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName, UserId
-from homeserver.ports import PeerFile, Requester, SystemEntropy
+from homeserver.ports import PeerFile, SystemEntropy
 from homeserver.push import PushRules
 from homeserver.storage.database import Database
 
@@ -102,7 +102,7 @@ class Served:
     database: Database
     clock: Hands = field(default_factory=Hands)
     peers: PretendedPeers = field(default_factory=PretendedPeers)
-    told_rooms: list[Requester] = field(default_factory=list)
+    told_rooms: list[tuple[UserId, str | None, str | None]] = field(default_factory=list)
     logins_per_minute: int = 1_000
 
     def __post_init__(self) -> None:
@@ -130,8 +130,8 @@ class Served:
             )
         }
 
-    async def _tell_rooms(self, requester: Requester) -> None:
-        self.told_rooms.append(requester)
+    async def _tell_rooms(self, user_id: UserId, name: str | None, avatar: str | None) -> None:
+        self.told_rooms.append((user_id, name, avatar))
 
     async def register(self) -> None:
         """Make Alice's account."""

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from homeserver.accounts import profile
-from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
-from homeserver.ports import Requester
+from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.storage import rooms
 from homeserver.storage.rooms import Membership
 from tests.accounts.serving import ALICE, BOB, Device, Served
@@ -22,7 +21,7 @@ async def test_a_fresh_name_is_told_to_every_room_once(served: Served, alice: De
     for _ in range(2):
         await alice.put(f"{MINE}/displayname", {"displayname": "Alice W."})
     assert await alice.get(f"{MINE}/displayname") == {"displayname": "Alice W."}
-    assert served.told_rooms == [Requester(ALICE, DeviceId("PHONE"))]
+    assert served.told_rooms == [(ALICE, "Alice W.", None)]
 
 
 async def test_further_fields_are_kept_but_not_told_to_rooms(served: Served, alice: Device) -> None:

@@ -91,7 +91,7 @@ async def test_own_signatures_are_shown_to_everybody_and_survive_an_upload(
     ):
         assert seen["device_keys"][ALICE]["PHONE"]["signatures"] == device["signatures"]
         assert seen["master_keys"][ALICE] == master
-    changes = await alice.get(f"/keys/changes?from={after}&to={served.database.position}")
+    changes = await alice.get(f"/keys/changes?from=s{after}&to=s{served.database.position}")
     assert changes["changed"] == [ALICE]
 
 

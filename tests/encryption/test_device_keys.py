@@ -154,7 +154,7 @@ async def test_a_deleted_devices_keys_are_gone_and_syncs_hear_of_it(
     assert (await claim(alice, ALICE, "LAPTOP"))["one_time_keys"] == {}
     changes = await alice.get(f"/keys/changes?from=s{after}_9&to=s{served.database.position}_9")
     assert changes == {"changed": [ALICE], "left": []}
-    none = await alice.get(f"/keys/changes?from={after + 1}&to={after + 1}")
+    none = await alice.get(f"/keys/changes?from=s{after + 1}&to=s{after + 1}")
     assert none["changed"] == []
     assert (await alice.ask("GET", "/keys/changes?from=x&to=y"))[0] == 400
 
