@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Spec: client-server-api#web-browser-clients
+_FOR_CLIENTS = ("/_matrix/", "/.well-known/")
+
+# The headers that the specification recommends for browsers (#web-browser-clients).
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
@@ -32,7 +34,7 @@ def build(
     services: Mapping[type, Any],
     authenticate: Authenticate,
 ) -> web.Application:
-    """Bind every route to its services. Raises TypeError where a handler needs what is not there."""
+    """Bind every route to its services; raises TypeError where a handler needs what is not there."""
     application = web.Application(middlewares=[cors, refuse_politely], client_max_size=_BODY_LIMIT)
     binder = Binder(services, authenticate)
     for route in routes:
@@ -43,7 +45,12 @@ def build(
 
 @web.middleware
 async def cors(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Let web clients in, on every answer and every error."""
+    """Let web clients in, on every answer and every error of the client API.
+
+    What strangers can reach beside it gets no header more, whatever the method.
+    """
+    if not request.path.startswith(_FOR_CLIENTS):
+        return await handler(request)
     if request.method == "OPTIONS":
         return web.Response(headers=_CORS)
     response = await handler(request)

@@ -1,0 +1,154 @@
+"""What the owner's clients ask for: every service of the client API, built bottom to top."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.client.versions import BaseUrl
+from homeserver.accounts.account_data import ClientConfig
+from homeserver.accounts.devices import Devices
+from homeserver.accounts.filters import Filters
+from homeserver.accounts.interactive_auth import InteractiveAuth
+from homeserver.accounts.login import LogIn
+from homeserver.accounts.passwords import Passwords
+from homeserver.accounts.profile import Profiles
+from homeserver.accounts.rate_limits import RateLimit
+from homeserver.accounts.sessions import Sessions
+from homeserver.config import Config
+from homeserver.encryption.cross_signing import CrossSigning
+from homeserver.encryption.device_keys import DeviceKeys
+from homeserver.encryption.key_backup import KeyBackup
+from homeserver.encryption.to_device import ToDevice
+from homeserver.encryption.uploading import KeyUploads
+from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
+from homeserver.media import Media, MediaFiles, MediaSettings, RemoteFiles
+from homeserver.ports import Clock, Entropy, PeerNetwork
+from homeserver.push.rules import PushRules
+from homeserver.push.unread import UnreadCounts
+from homeserver.rooms.aliases import RoomAliases
+from homeserver.rooms.backfilling import Backfilling
+from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.joining import Asking, Verify
+from homeserver.rooms.local_server import LocalServer
+from homeserver.rooms.members import RoomState
+from homeserver.rooms.membership import Membership
+from homeserver.rooms.sending import RoomSender
+from homeserver.rooms.timeline import RoomTimeline
+from homeserver.storage import wake_ups
+from homeserver.storage.database import Database
+from homeserver.sync.classic import ClassicSync, SyncSources
+from homeserver.sync.notifier import Notifier
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What everything else stands on."""
+
+    config: Config
+    database: Database
+    local: LocalServer
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The peers, as the core sees them: questions to them, and how their answers are verified."""
+
+    network: PeerNetwork
+    verify: Verify
+
+
+def build(base: Foundation, outside: Outside) -> Mapping[type, Any]:
+    """Every service that a handler of the client API may ask for, by its class."""
+    sender = RoomSender(base.database, base.local, base.clock)
+    return _by_class(
+        *_accounts(base, outside, sender),
+        *_encryption(base, outside),
+        *_rooms(base, outside, sender),
+        *_media(base, outside),
+        *_moments(base, outside),
+    )
+
+
+def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
+    limits = base.config.rate_limits
+    attempts = RateLimit(limits.logins_per_minute, base.clock, is_enabled=limits.enabled)
+    passwords = Passwords()
+    sessions = Sessions(base.database, base.clock, base.entropy)
+    return [
+        sessions,
+        LogIn(base.database, sessions, passwords, attempts, base.clock),
+        InteractiveAuth(base.database, passwords, attempts, base.clock, base.entropy),
+        Devices(base.database, sessions),
+        Profiles(
+            base.database,
+            outside.network,
+            base.local.server_name,
+            sender.update_member_profile,
+        ),
+        ClientConfig(base.database),
+        Filters(base.database),
+        PushRules(base.database),
+        BaseUrl(next(iter(base.config.server.public_urls), None)),
+    ]
+
+
+def _encryption(base: Foundation, outside: Outside) -> list[Any]:
+    name = base.local.server_name
+    return [
+        DeviceKeys(base.database, outside.network, base.clock, name),
+        KeyUploads(base.database, base.clock),
+        CrossSigning(base.database),
+        KeyBackup(base.database),
+        ToDevice(base.database, base.clock, name),
+    ]
+
+
+def _rooms(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
+    aliases = RoomAliases(base.database, base.local, outside.network)
+    asking = Asking(outside.network, outside.verify, base.local)
+    return [
+        sender,
+        aliases,
+        RoomState(base.database, base.clock),
+        RoomCreator(base.database, base.local, base.clock, base.entropy),
+        Membership(base.database, base.local, base.clock, aliases, asking),
+        RoomTimeline(
+            base.database,
+            base.clock,
+            Backfilling(base.database, outside.network, outside.verify),
+        ),
+    ]
+
+
+def _media(base: Foundation, outside: Outside) -> list[Any]:
+    files = MediaFiles(base.config.data_directory / "media", base.entropy)
+    remote = RemoteFiles(base.database, files, outside.network, base.clock)
+    settings = MediaSettings(
+        base.local.server_name,
+        base.config.media.max_upload_bytes,
+        base.config.federation.default_grants.media_max_bytes,
+    )
+    return [Media(base.database, files, remote, base.clock, settings)]
+
+
+def _moments(base: Foundation, outside: Outside) -> list[Any]:
+    """Sync, and what belongs to a moment."""
+    board = TypingBoard(base.clock, base.entropy)
+    presences = Presences(base.database, base.clock)
+    notifier = Notifier(base.clock)
+    board.listen(notifier.wake)
+    base.database.wake_ups.listen(wake_ups.SYNC, notifier.wake)
+    sources = SyncSources(board, presences, UnreadCounts().count)
+    return [
+        board,
+        presences,
+        Receipts(base.database, base.clock),
+        Typing(base.database, board, outside.network),
+        ClassicSync(base.database, notifier, sources, base.clock),
+    ]
+
+
+def _by_class(*services: Any) -> dict[type, Any]:
+    return {type(service): service for service in services}
