@@ -1,14 +1,15 @@
 """Set up a new server: its keys, its database, its owner's account."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from federation import own_identity
-from homeserver import errors
+from homeserver import errors, keyring
 from homeserver.accounts import passwords, registration
 from homeserver.config import Config
-from homeserver.keyring import Keyring, open_keyring
+from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import ServerName, UserId, parse_user_id
 from homeserver.ports import SystemClock, SystemEntropy
 from homeserver.storage.database import Database
@@ -17,6 +18,10 @@ from homeserver.storage.wake_ups import WakeUps
 
 class AlreadyInitialised(errors.HomeserverError):
     """There is a server in this data directory already."""
+
+
+class NotInitialised(errors.HomeserverError):
+    """There is no server in this data directory; `homeserver init` makes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def initialise(config: Config, user_name: str, password: str) -> Initialised:
     name = ServerName(config.server.server_name) if config.server.server_name else None
     own, phrase = own_identity.create(SystemEntropy(), clock.now_ms(), name)
     user_id = parse_user_id(f"@{user_name}:{own.server_name}")
-    own_identity.save(own, directory, open_keyring(directory, passphrase(config)))
+    own_identity.save(own, directory, keyring.open_keyring(directory, passphrase(config)))
     asyncio.run(_create_owner(config, user_id, password, clock.now_ms()))
     return Initialised(own.server_name, user_id, own.node_id, phrase)
 
@@ -52,9 +57,14 @@ def passphrase(config: Config) -> str | None:
     return config.path(file).read_text(encoding="utf-8").rstrip("\r\n")
 
 
-def unlock(config: Config, ask: str | None = None) -> Keyring:
-    """Open the master key of a server, with the passphrase asked for if there is no file."""
-    return open_keyring(config.data_directory, passphrase(config) or ask)
+def unlock(config: Config, ask: Callable[[], str]) -> Keyring:
+    """Open the master key of a server; ask for its passphrase if it is locked and in no file."""
+    if not own_identity.exists(config.data_directory):
+        raise NotInitialised
+    known = passphrase(config)
+    if known is None and keyring.is_locked(config.data_directory):
+        known = ask()
+    return keyring.open_keyring(config.data_directory, known)
 
 
 async def _create_owner(config: Config, user_id: UserId, password: str, now_ms: int) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from homeserver import errors
 from homeserver.app import wiring
 from homeserver.config import Config, Listener
+from homeserver.keyring import Keyring
 
 # How long requests that are under way may go on after a stop was asked for, in seconds.
 _SHUTDOWN_S = 2.0
@@ -22,31 +23,33 @@ class AlreadyRunning(errors.HomeserverError):
     """Another server is running on this data directory."""
 
 
-def serve(config: Config, announce: Callable[[], None]) -> None:
+def serve(config: Config, keyring: Keyring, announce: Callable[[], None]) -> None:
     """Run until SIGTERM or SIGINT; call `announce` once every listener is open.
 
     Raises AlreadyRunning, and OSError where a port is taken.
     """
-    with _only_one(config.data_directory):
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, announce))
+    with (
+        _only_one(config.data_directory),
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_serve(config, keyring, announce))
 
 
-async def _serve(config: Config, announce: Callable[[], None]) -> None:
+async def _serve(config: Config, keyring: Keyring, announce: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with started(config):
+    async with started(config, keyring):
         announce()
         await stop.wait()
 
 
 @contextlib.asynccontextmanager
-async def started(config: Config) -> AsyncIterator[wiring.Server]:
+async def started(config: Config, keyring: Keyring) -> AsyncIterator[wiring.Server]:
     """A running server: listeners open, workers at work; all of it ended on the way out."""
     async with contextlib.AsyncExitStack() as stack:
-        server = wiring.build(config)
+        server = wiring.build(config, keyring)
         stack.push_async_callback(server.close)
         for listener in config.listeners:
             await _open(listener, config.data_directory, server, stack)
@@ -94,7 +97,7 @@ def _only_one(directory: Path) -> Iterator[None]:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed: a fifth less CPU for each request."""
+    """Choose uvloop where it is installed: a fifth less CPU for each request."""
     try:
         import uvloop
     except ImportError:

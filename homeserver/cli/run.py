@@ -21,14 +21,19 @@ def command(config_file: Path | None) -> None:
         level=config.logging.level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    from homeserver.app import running
+    from homeserver.app import initialising, running
 
     try:
-        running.serve(config, lambda: click.echo(_welcome(config, config_file)))
+        keyring = initialising.unlock(config, _ask_passphrase)
+        running.serve(config, keyring, lambda: click.echo(_welcome(config, config_file)))
     except errors.HomeserverError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"The server cannot start: {error}.") from error
+
+
+def _ask_passphrase() -> str:
+    return str(click.prompt("Passphrase", hide_input=True, err=True))
 
 
 def _welcome(config: Config, config_file: Path | None) -> str:
