@@ -100,6 +100,8 @@ def parse(pdu: JsonObject, version: RoomVersion) -> Event:
 
     Spec: server-server-api#checks-performed-on-receipt-of-a-pdu
     """
+    if type(pdu) is not dict:  # whatever a peer sent in the place of an event
+        raise BadEvent
     if "unsigned" in pdu:
         pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
     try:

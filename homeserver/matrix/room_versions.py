@@ -13,7 +13,7 @@ from homeserver.errors import UnsupportedRoomVersion
 class RoomVersion:
     """One version of the rules of a room.
 
-    Spec: rooms
+    Spec: rooms#feature-matrix
     """
 
     id: str

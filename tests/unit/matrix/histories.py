@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
-from homeserver.matrix import auth_rules, events
+from homeserver.matrix import auth_rules, events, state_resolution
 from homeserver.matrix.auth_rules import CREATE
 from homeserver.matrix.events import Event, StateKey
 from homeserver.matrix.identifiers import EventId, RoomId
@@ -128,11 +129,27 @@ def open_room(version: RoomVersion = V12, *others: str, **levels: int) -> tuple[
     state: State = {CREATE: create.event_id}
     join = room.member(ALICE, ALICE, "join", state, prev=[create.event_id])
     state[join.key] = join.event_id
-    users = {_NAMED[name]: level for name, level in levels.items()}
-    if not version.creators_are_above_all:
-        users[ALICE] = 100
-    room.apply(state, "m.room.power_levels", ALICE, "", {"users": users})
+    room.apply(state, "m.room.power_levels", ALICE, "", {"users": users_with(room, **levels)})
     room.apply(state, "m.room.join_rules", ALICE, "", {"join_rule": "public"})
     for user_id in others:
         room.apply(state, "m.room.member", user_id, user_id, {"membership": "join"})
     return room, state
+
+
+def resolve(room: History, *states: State) -> State:
+    """Resolve, and insist that the order of the states makes no difference."""
+    results = [
+        state_resolution.resolve(room.version, order, room.fetch) for order in permutations(states)
+    ]
+    assert all(result == results[0] for result in results)
+    return results[0]
+
+
+def member_key(user_id: str) -> StateKey:
+    return ("m.room.member", user_id)
+
+
+def users_with(room: History, **levels: int) -> dict[str, int]:
+    """The `users` of power levels; before v12 Alice has to be among them."""
+    named = {_NAMED[name]: level for name, level in levels.items()}
+    return named if room.version is V12 else {ALICE: 100} | named

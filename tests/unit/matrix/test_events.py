@@ -233,6 +233,12 @@ def test_what_is_not_an_event_is_refused(spoiled: dict[str, Any]) -> None:
         events.parse(pdu() | spoiled, V11)
 
 
+@pytest.mark.parametrize("thing", [None, 7, "event", [], [pdu()]])
+def test_what_is_not_even_an_object_is_refused(thing: Any) -> None:
+    with pytest.raises(BadEvent):
+        events.parse(thing, V11)
+
+
 @pytest.mark.parametrize("missing", sorted(pdu()))
 def test_each_field_is_needed(missing: str) -> None:
     incomplete = pdu()
