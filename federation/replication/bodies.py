@@ -52,6 +52,7 @@ class MissingEvents(BaseModel):
     earliest_events: _EventIds
     latest_events: _EventIds
     limit: Annotated[int, Field(ge=1)] = 100
+    min_depth: _Offset = 0
 
 
 class AtEvent(BaseModel):

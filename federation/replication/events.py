@@ -7,11 +7,12 @@ Spec: server-server-api#pdus
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from federation.replication import access
+from federation.replication import access, edges
+from federation.replication.edges import Edge
 from federation.replication.entering import Entering
 from federation.replication.fetching import Fetching, ToldState
 from federation.replication.verification import Room
@@ -85,21 +86,23 @@ class EventIntake:
         """These events after those that lead to them from what we have, causes first."""
         given = {event.event_id: event for event in arrived}
         for _ in range(_MOST_ROUNDS):
-            unknown, ends = self._unknown_before(room, given)
-            if not unknown or len(given) - len(arrived) >= _MOST_MISSING:
+            edge = self._edge(room, given)
+            if not edge.latest or len(given) - len(arrived) >= _MOST_MISSING:
                 break
-            latest = [one.event_id for one in given.values() if unknown & set(one.prev_events)]
-            earlier = await self._fetching.ask_missing_events(peer, room, ends, latest)
-            fresh = {one.event_id: one for one in earlier if one.event_id not in given}
+            earlier = await self._fetching.ask_missing_events(peer, room, edge)
+            fresh = {
+                one.event_id: one
+                for one in earlier
+                if one.event_id not in given and one.depth >= edge.min_depth
+            }
             if not fresh:
                 break
             given |= fresh
-        return _causes_first(given)
+        live = self._edge(room, given).unknown
+        return _following(given, live, {event.event_id for event in arrived})
 
-    def _unknown_before(
-        self, room: Room, given: Mapping[EventId, Event]
-    ) -> tuple[set[EventId], tuple[EventId, ...]]:
-        return self._database.read(lambda view: _unknown_before(view, room, given))
+    def _edge(self, room: Room, given: Mapping[EventId, Event]) -> Edge:
+        return self._database.read(lambda view: edges.edge_of(view, room, given))
 
     async def _append_all(self, peer: ServerName, waiting: Sequence[Event]) -> list[Event]:
         """Append in batches; returns those that rest on something we lack."""
@@ -138,27 +141,30 @@ def _find_room(view: View, room_id: RoomId, peer: ServerName) -> Room | None:
     return Room(room_id, room_version(room.version_id))
 
 
-def _unknown_before(
-    view: View, room: Room, given: Mapping[EventId, Event]
-) -> tuple[set[EventId], tuple[EventId, ...]]:
-    """What these events directly rest on and we do not have, and the ends of our graph."""
-    stored = rooms.find_room(view, room.room_id)
-    ends = stored.extremities if stored is not None else ()
-    before = {one for event in given.values() for one in event.prev_events}
-    before -= given.keys()
-    before.difference_update(ends)
-    if not before:
-        return set(), ends
-    known = events.load_events(view, before)
-    return {one for one in before if one not in known or known[one].is_outlier}, ends
+def _following(
+    given: Mapping[EventId, Event], unknown: Collection[EventId], arrived: Collection[EventId]
+) -> list[Event]:
+    """What arrived, after those fetched events that follow something we have; causes first.
 
-
-def _causes_first(given: Mapping[EventId, Event]) -> list[Event]:
+    The others are history from before our time in the room, and belong into pages.
+    """
     graph = {
         event_id: [one for one in event.prev_events if one in given]
         for event_id, event in given.items()
     }
-    return [given[event_id] for event_id in TopologicalSorter(graph).static_order()]
+    kept: dict[EventId, Event] = {}
+    for event_id in TopologicalSorter(graph).static_order():
+        event = given[event_id]
+        is_live = any(one in kept or _is_ours(one, given, unknown) for one in event.prev_events)
+        if is_live or event_id in arrived:
+            kept[event_id] = event
+    return list(kept.values())
+
+
+def _is_ours(
+    event_id: EventId, given: Mapping[EventId, Event], unknown: Collection[EventId]
+) -> bool:
+    return event_id not in given and event_id not in unknown
 
 
 def _append_batch(work: UnitOfWork, peer: ServerName, batch: Sequence[Event]) -> list[Event]:

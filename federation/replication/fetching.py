@@ -3,13 +3,14 @@
 No unit of work may be open while asking.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from federation.replication import bodies, verification
 from federation.replication.asking import Ask
 from federation.replication.cards import Cards
+from federation.replication.edges import Edge
 from federation.replication.verification import Room
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
@@ -51,19 +52,14 @@ class Fetching:
         key_at = await self._cards.keys_for(peer, room.room_id, pdus)
         return verification.check_all(pdus, room, key_at)
 
-    async def ask_missing_events(
-        self,
-        peer: ServerName,
-        room: Room,
-        earliest: Collection[EventId],
-        latest: Collection[EventId],
-    ) -> list[Event]:
+    async def ask_missing_events(self, peer: ServerName, room: Room, edge: Edge) -> list[Event]:
         """What lies between events that we have and events whose past we lack."""
         body: JsonObject = {
             "room_id": room.room_id,
-            "earliest_events": list(earliest)[: bodies.EVENTS_PER_QUESTION],
-            "latest_events": list(latest)[: bodies.EVENTS_PER_QUESTION],
+            "earliest_events": list(edge.earliest[: bodies.EVENTS_PER_QUESTION]),
+            "latest_events": list(edge.latest[: bodies.EVENTS_PER_QUESTION]),
             "limit": _EVENTS_PER_ASK,
+            "min_depth": edge.min_depth,
         }
         answer = await self._ask(peer, "get_missing_events", body)
         return await self.verified(peer, room, bodies.listed(answer, "events")[:_EVENTS_PER_ASK])
@@ -72,7 +68,7 @@ class Fetching:
         """The state before an event, and the events of it and of its authority that we lack."""
         state_ids, chain_ids = await self._ask_state_ids(peer, room, event.event_id)
         needed = state_ids | chain_ids | set(event.auth_events)
-        known = self._database.read(lambda view: events.load_bodies(view, needed))
+        known = self._database.read(lambda view: events.load_events(view, needed))
         lacking = [one for one in sorted(needed) if one not in known]
         return ToldState(frozenset(state_ids), await self.ask_events(peer, room, lacking))
 

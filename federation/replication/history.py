@@ -40,7 +40,8 @@ def answer_get_missing_events(view: View, peer: ServerName, body: JsonObject) ->
         for one in stored.event.prev_events
     ]
     known = {EventId(one) for one in asked.earliest_events} | latest.keys()
-    found = _walk(view, asked.room_id, before, known, asked.limit)
+    walked = _walk(view, asked.room_id, before, known, asked.limit)
+    found = [stored for stored in walked if stored.event.depth >= asked.min_depth]
     newest_first = packing.fitting(access.readable(view, asked.room_id, peer, found))
     return {"events": newest_first[::-1]}
 

@@ -185,7 +185,7 @@ def _accept(work: UnitOfWork, room: Room, event: Event, before: int, origin: Ori
         transaction=origin.transaction,
     )
     ends = _ends_after(work, room, event, origin)
-    current = _current_state(work, room, ends, {event.event_id: after})
+    current = _current_state(work, room, ends, stored)
     stored = replace(stored, room_state_after=current)
     events.save_event(work, stored)
     gaps.save_gaps(work, room.room_id, event.event_id, missing)
@@ -218,16 +218,15 @@ def _ends_after(work: UnitOfWork, room: Room, event: Event, origin: Origin) -> t
 
 
 def _current_state(
-    work: UnitOfWork, room: Room, ends: tuple[EventId, ...], known: Mapping[EventId, int]
+    work: UnitOfWork, room: Room, ends: tuple[EventId, ...], arriving: StoredEvent
 ) -> int:
-    """The state after all ends of the graph."""
+    """The state after all ends of the graph, one of which may not be stored yet."""
     if ends == room.extremities:
         return room.current_state_id
-    if len(ends) == 1 and ends[0] in known:
-        return known[ends[0]]
-    stored = events.load_events(work, [end for end in ends if end not in known])
-    after = [known[end] if end in known else stored[end].state_after for end in ends]
+    if ends == (arriving.event.event_id,) and arriving.state_after is not None:
+        return arriving.state_after
+    stored = events.load_events(work, ends) | {arriving.event.event_id: arriving}
+    after = [stored[end].state_after for end in ends]
     version = room_version(room.version_id)
-    return state.resolve(
-        work, room.room_id, version, sorted(one for one in after if one is not None)
-    )
+    known = sorted(one for one in after if one is not None)
+    return state.resolve(work, room.room_id, version, known, arriving.event)

@@ -79,14 +79,18 @@ def power_levels(view: View, state: StateMap) -> PowerLevels:
 
 
 def resolve(
-    work: UnitOfWork, room_id: RoomId, version: RoomVersion, state_ids: Sequence[int]
+    work: UnitOfWork,
+    room_id: RoomId,
+    version: RoomVersion,
+    state_ids: Sequence[int],
+    arriving: Event | None = None,
 ) -> int:
-    """Make one state of several and return its number."""
+    """Make one state of several and return its number; `arriving` is not stored yet."""
     distinct = list(dict.fromkeys(state_ids))
     if len(distinct) == 1:
         return distinct[0]
     maps = [room_state.load_state(work, state_id) for state_id in distinct]
-    resolved = state_resolution.resolve(version, maps, _fetching(work))
+    resolved = state_resolution.resolve(version, maps, _fetching(work, arriving))
     return room_state.save_resolved(work, room_id, distinct[0], resolved)
 
 
@@ -110,8 +114,10 @@ def state_after(work: UnitOfWork, room_id: RoomId, prev_events: Sequence[EventId
     return resolve(work, room_id, version, sorted(after))
 
 
-def _fetching(view: View) -> Callable[[EventId], Event]:
+def _fetching(view: View, arriving: Event | None) -> Callable[[EventId], Event]:
     fetched: dict[EventId, Event] = {}
+    if arriving is not None:
+        fetched[arriving.event_id] = arriving
 
     def fetch(event_id: EventId) -> Event:
         if event_id not in fetched:
