@@ -16,10 +16,11 @@ routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 
 
 class DeviceAnswer(BaseModel):
-    """A device as clients show it. Addresses are not kept, so none is told."""
+    """A device as clients show it. Addresses are not kept; matrix-nio wants every field there."""
 
     device_id: str
-    display_name: str | None
+    display_name: str
+    last_seen_ip: str = ""
     last_seen_ts: int
 
 
@@ -49,7 +50,7 @@ async def list_devices(requester: Requester, devices: Devices) -> JsonObject:
     Spec: client-server-api#get_matrixclientv3devices
     """
     shown = [_shown(device) for device in devices.list_all(requester)]
-    return {"devices": [device.model_dump(exclude_none=True) for device in shown]}
+    return {"devices": [device.model_dump() for device in shown]}
 
 
 @routes.get("/devices/{device_id}")
@@ -114,6 +115,6 @@ def _deletion_of(device_ids: list[DeviceId]) -> str:
 def _shown(device: Device) -> DeviceAnswer:
     return DeviceAnswer(
         device_id=device.device_id,
-        display_name=device.display_name,
+        display_name=device.display_name or "",
         last_seen_ts=device.last_seen_at,
     )

@@ -21,8 +21,18 @@ async def test_devices_are_listed_with_the_time_they_were_seen(
     devices = (await alice.get("/devices"))["devices"]
     now = served.clock.now_ms()
     assert devices == [
-        {"device_id": "LAPTOP", "last_seen_ts": now - 60_000},
-        {"device_id": "PHONE", "display_name": "Alice's phone", "last_seen_ts": now},
+        {
+            "device_id": "LAPTOP",
+            "display_name": "",
+            "last_seen_ip": "",
+            "last_seen_ts": now - 60_000,
+        },
+        {
+            "device_id": "PHONE",
+            "display_name": "Alice's phone",
+            "last_seen_ip": "",
+            "last_seen_ts": now,
+        },
     ]
 
 
