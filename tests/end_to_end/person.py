@@ -104,8 +104,8 @@ async def look_at_picture(person: Person, room_id: str, name: str) -> tuple[byte
 async def chat(alice: Person, bob: Person, room_id: str, count: int = 5) -> None:
     """Talk in turns; every message must be readable for the other and encrypted on its way."""
     for number in range(count):
-        for speaker, listener in ((alice, bob), (bob, alice)):
-            text = f"{speaker.user_id} says {number}"
+        for name, speaker, listener in (("Alice", alice, bob), ("Bob", bob, alice)):
+            text = f"{name} says {number}"
             event_id = await say(speaker, room_id, text)
             heard = await listener.hears(room_id, text)
             assert heard.event_id == event_id

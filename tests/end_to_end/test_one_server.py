@@ -18,7 +18,7 @@ async def talk_from_two_devices(phone: Person, laptop: Person) -> None:
 async def share_files(phone: Person, laptop: Person) -> None:
     room_id = await phone.create_encrypted_room("pictures", [])
     await laptop.sees_member(room_id, phone.user_id)
-    picture = person.png(320, 240)
+    picture = person.png(800, 600)
     await person.show_picture(phone, room_id, "harbour.png", picture)
     seen, thumbnail = await person.look_at_picture(laptop, room_id, "harbour.png")
     assert seen == picture
@@ -26,8 +26,8 @@ async def share_files(phone: Person, laptop: Person) -> None:
 
     mxc_uri = await phone.upload(picture, "image/png")
     assert await laptop.download(mxc_uri) == picture
-    shrunk = person.size_of(await laptop.thumbnail(mxc_uri, 32, 32))
-    assert max(shrunk) < 320
+    shrunk = person.size_of(await laptop.thumbnail(mxc_uri, 96, 96))
+    assert 96 <= max(shrunk) < 800
 
 
 async def test_two_nio_devices_talk_encrypted(server: Server, with_nio: WithNio) -> None:
