@@ -97,7 +97,7 @@ def _counts(view: View, asked: Asked, part: RoomPart) -> JsonObject:
         ),
         default=0,
     )
-    unread = asked.count_unread(view, asked.user_id, part.room_id, read_up_to, asked.until)
+    unread = asked.sources.count_unread(view, asked.user_id, part.room_id, read_up_to, asked.until)
     counts: JsonObject = {
         "unread_notifications": {
             "notification_count": unread.notifications,
@@ -109,10 +109,24 @@ def _counts(view: View, asked: Asked, part: RoomPart) -> JsonObject:
     return counts
 
 
-def _shown_timelines(view: View, asked: Asked, parts: Iterable[RoomPart]) -> Shown:
-    several = list(chain.from_iterable(part.slice.events for part in parts))
-    shown = client_format.client_events(view, several, asked.requester, asked.now_ms)
-    return {event["event_id"]: _without_room(event) for event in shown}
+def _shown_timelines(view: View, asked: Asked, parts: Sequence[RoomPart]) -> Shown:
+    shown: Shown = {}
+    for has_related in (True, False):
+        several = list(
+            chain.from_iterable(
+                part.slice.events for part in parts if _may_be_related(part) is has_related
+            )
+        )
+        for event in client_format.client_events(
+            view, several, asked.requester, asked.now_ms, with_aggregations=has_related
+        ):
+            shown[event["event_id"]] = _without_room(event)
+    return shown
+
+
+def _may_be_related(part: RoomPart) -> bool:
+    """Whether anything can relate to an event of the timeline: not to the newest one alone."""
+    return part.is_limited or len(part.slice.events) > 1
 
 
 def _shown_states(view: View, asked: Asked, parts: Iterable[RoomPart]) -> Shown:

@@ -1,13 +1,14 @@
 """What a device asks for with one sync."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from homeserver.ephemeral import TypingBoard
+from homeserver.ephemeral import Presences, TypingBoard
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Requester
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.filters import EVERYTHING, Filter
+from homeserver.sync.ignoring import IgnoredUsers
 from homeserver.sync.tokens import SyncToken
 
 
@@ -36,6 +37,16 @@ class CountUnread(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SyncSources:
+    """What syncs look at besides the database."""
+
+    typing: TypingBoard
+    presences: Presences
+    count_unread: CountUnread
+    ignored: IgnoredUsers = field(default_factory=IgnoredUsers)
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What a client sets in its request."""
 
@@ -53,13 +64,21 @@ class Asked:
     wish: Wish
     until: int
     now_ms: int
-    typing: TypingBoard
-    count_unread: CountUnread
+    sources: SyncSources
 
     @property
     def after(self) -> int:
         """The position up to which the device knows everything; 0 where it knows nothing."""
         return self.wish.since.position if self.wish.since is not None else 0
+
+    @property
+    def typing(self) -> TypingBoard:
+        """Who types now."""
+        return self.sources.typing
+
+    def ignored(self, view: View, newest: int) -> frozenset[UserId]:
+        """Whom the user ignores, given the position of the newest change of account data."""
+        return self.sources.ignored.load(view, self.user_id, newest)
 
     @property
     def is_initial(self) -> bool:

@@ -13,6 +13,7 @@ from homeserver.storage import account_data, encryption, ephemeral, rooms
 from homeserver.storage.account_data import Entry
 from homeserver.storage.encryption import ToDevice
 from homeserver.storage.ephemeral import Presence, Receipt
+from homeserver.storage.newest import Newest, load_newest
 from homeserver.storage.rooms import Membership
 from homeserver.storage.unit_of_work import View
 from homeserver.sync import device_list_changes, moves, room_parts
@@ -22,8 +23,6 @@ from homeserver.sync.moves import Sections
 from homeserver.sync.room_parts import RoomPart
 
 TO_DEVICE_LIMIT = 100
-
-_IGNORED_USERS = "m.ignored_user_list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,9 @@ class Changes:
 def collect(view: View, asked: Asked) -> Changes:
     """Read it all. Raises `MovedMeanwhile` where the position is overtaken."""
     sections = moves.load_sections(view, asked)
-    beside = _load_beside(view, asked, sections)
-    ignored = _ignored_users(view, asked.user_id)
+    newest = load_newest(view)
+    beside = _load_beside(view, asked, sections, newest)
+    ignored = asked.ignored(view, newest.account_data)
     quiet = sorted(beside.rooms - set(sections.joined))
     joined = [
         room_parts.load_joined(view, asked, room_id, ignored, is_fresh=room_id in sections.fresh)
@@ -85,9 +85,11 @@ def collect(view: View, asked: Asked) -> Changes:
         left,
         _load_outside(view, asked, sections, ignored),
         beside,
-        _load_presence(view, asked),
+        _load_presence(view, asked) if newest.presence > asked.after else [],
         _load_to_device(view, asked),
-        device_list_changes.load_changes(view, asked, joined, fresh, sections.left),
+        device_list_changes.load_changes(
+            view, asked, joined, fresh, sections.left, has_changes=newest.device_lists > asked.after
+        ),
     )
 
 
@@ -98,27 +100,31 @@ def _concerns(view: View, asked: Asked, sections: Sections, room_id: RoomId) -> 
     return asked.wish.filter.room.allows_room(room_id) and moves.is_joined(view, room_id, asked)
 
 
-def _load_beside(view: View, asked: Asked, sections: Sections) -> Beside:
+def _load_beside(view: View, asked: Asked, sections: Sections, newest: Newest) -> Beside:
     receipts: dict[RoomId, list[Receipt]] = {}
-    for receipt in _receipts(view, asked, sections):
+    for receipt in _receipts(view, asked, sections, newest.receipts):
         if receipt.kind != PRIVATE or receipt.user_id == asked.user_id:
             receipts.setdefault(receipt.room_id, []).append(receipt)
     entries: dict[RoomId | None, list[Entry]] = {}
-    for entry in _entries(view, asked, sections):
+    for entry in _entries(view, asked, sections, newest.account_data):
         entries.setdefault(entry.room_id, []).append(entry)
     return Beside(receipts, entries, _typing(asked, sections))
 
 
-def _receipts(view: View, asked: Asked, sections: Sections) -> list[Receipt]:
+def _receipts(view: View, asked: Asked, sections: Sections, newest: int) -> list[Receipt]:
     whole = ephemeral.receipts_of_rooms(view, sections.fresh)
-    if asked.is_initial:
+    if asked.is_initial or newest <= asked.after:
         return whole
     changed = ephemeral.receipts_since(view, asked.after, asked.until)
     return whole + [one for one in changed if one.room_id not in sections.fresh]
 
 
-def _entries(view: View, asked: Asked, sections: Sections) -> list[Entry]:
-    changed = account_data.account_data_since(view, asked.user_id, asked.after, asked.until)
+def _entries(view: View, asked: Asked, sections: Sections, newest: int) -> list[Entry]:
+    changed = (
+        account_data.account_data_since(view, asked.user_id, asked.after, asked.until)
+        if newest > asked.after
+        else []
+    )
     if asked.is_initial:
         return changed
     fresh = [
@@ -138,16 +144,6 @@ def _typing(asked: Asked, sections: Sections) -> set[RoomId]:
     if since is None:
         return fresh
     return changed | fresh
-
-
-def _ignored_users(view: View, user_id: UserId) -> frozenset[UserId]:
-    """Whom the owner does not want to hear.
-
-    Spec: client-server-api#ignoring-users
-    """
-    content = account_data.find_account_data(view, user_id, None, _IGNORED_USERS)
-    ignored = content.get("ignored_users") if content is not None else None
-    return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
 
 
 def _load_outside(

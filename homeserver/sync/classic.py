@@ -3,7 +3,6 @@
 Spec: client-server-api#get_matrixclientv3sync
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,14 +10,14 @@ from functools import partial
 import orjson
 
 from homeserver import errors
-from homeserver.ephemeral import Presences, TypingBoard
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Clock, Requester
 from homeserver.storage import accounts, encryption
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.sync import answers, changes, filters, tokens
-from homeserver.sync.asking import Asked, CountUnread, Wish
+from homeserver.sync.asking import Asked, SyncSources, Wish
+from homeserver.sync.devices import SyncingDevices
 from homeserver.sync.filters import EVERYTHING, Filter
 from homeserver.sync.moves import MovedMeanwhile
 from homeserver.sync.notifier import Notifier, Waiter
@@ -28,7 +27,6 @@ _LONGEST_WAIT_S = 300.0
 # Further behind, an answer takes long enough to be read on the thread for long reads.
 _FAR_BEHIND = 1_000
 _TRIES = 5
-_DEVICES_REMEMBERED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +41,6 @@ class SyncRequest:
     use_state_after: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SyncSources:
-    """What syncs look at besides the database."""
-
-    typing: TypingBoard
-    presences: Presences
-    count_unread: CountUnread
-
-
 class ClassicSync:
     """Answers syncs as soon as there is something to say."""
 
@@ -62,7 +51,7 @@ class ClassicSync:
         self._notifier = notifier
         self._sources = sources
         self._clock = clock
-        self._told_keys: OrderedDict[Requester, JsonObject] = OrderedDict()
+        self._devices = SyncingDevices()
 
     async def answer(self, requester: Requester, request: SyncRequest) -> bytes:
         """The answer's JSON: at once where there is news, else when there is, or time is up."""
@@ -97,25 +86,18 @@ class ClassicSync:
                 wish,
                 self._database.position,
                 self._clock.now_ms(),
-                self._sources.typing,
-                self._sources.count_unread,
+                self._sources,
             )
             try:
                 answer = await self._read(asked, partial(_look, asked))
             except MovedMeanwhile:
                 continue
-            return self._with_key_news(requester, answer)
+            device = self._devices.of(requester)
+            is_news = device.tell_keys(answer.keys)
+            since = wish.since.to_device_position if wish.since is not None else 0
+            device.saw_inbox(since, asked.until, answer.messages)
+            return replace(answer, has_news=answer.has_news or is_news)
         raise errors.LimitExceeded(500)
-
-    def _with_key_news(self, requester: Requester, answer: "_Answer") -> "_Answer":
-        """A device must hear that it runs out of keys, though nothing else is new."""
-        told = self._told_keys.get(requester)
-        self._told_keys.pop(requester, None)
-        self._told_keys[requester] = answer.keys
-        if len(self._told_keys) > _DEVICES_REMEMBERED:
-            self._told_keys.popitem(last=False)
-        is_news = told is not None and told != answer.keys
-        return replace(answer, has_news=answer.has_news or is_news)
 
     async def _read(self, asked: Asked, look: Callable[[View], "_Answer"]) -> "_Answer":
         if asked.is_initial or asked.until - asked.after > _FAR_BEHIND:
@@ -128,15 +110,18 @@ class ClassicSync:
             return
         user_id, device_id = requester.user_id, requester.device_id
         received = wish.since.to_device_position
-        if not self._database.read(
-            lambda view: encryption.to_device_since(view, user_id, device_id, 0, received, 1)
-        ):
+        device = self._devices.of(requester)
+        if received <= device.empty_up_to:
             return
 
         def forget(work: UnitOfWork) -> None:
             encryption.delete_to_device_up_to(work, user_id, device_id, received)
 
-        await self._database.write(forget)
+        if self._database.read(
+            lambda view: encryption.to_device_since(view, user_id, device_id, 0, received, 1)
+        ):
+            await self._database.write(forget)
+        device.empty_up_to = max(device.empty_up_to, received)
 
     def _wish(self, requester: Requester, request: SyncRequest) -> Wish:
         return Wish(
@@ -165,6 +150,7 @@ class _Answer:
     body: JsonObject
     keys: JsonObject
     token: SyncToken
+    messages: int
     has_news: bool
 
     def to_bytes(self, since: str | None) -> bytes:
@@ -179,4 +165,4 @@ def _look(asked: Asked, view: View) -> _Answer:
     has_news = bool(body) or asked.is_initial
     to_device = found.to_device[-1].position if found.has_more_to_device else None
     token = SyncToken(asked.until, asked.typing.serial, asked.typing.run, to_device)
-    return _Answer(body, answers.device_keys(view, asked), token, has_news)
+    return _Answer(body, answers.device_keys(view, asked), token, len(found.to_device), has_news)

@@ -31,11 +31,18 @@ def load_changes(
     parts: Iterable[RoomPart],
     fresh: Iterable[RoomId],
     left_rooms: Iterable[Membership],
+    *,
+    has_changes: bool,
 ) -> DeviceListChanges:
-    """Compare who shares a room with the owner now with who did before."""
+    """Compare who shares a room with the owner now with who did before.
+
+    `has_changes`: somebody's device list changed since.
+    """
     if asked.is_initial:
         return NONE
-    changed = encryption.device_list_changes(view, asked.after, asked.until)
+    changed: set[UserId] = set()
+    if has_changes:
+        changed = encryption.device_list_changes(view, asked.after, asked.until)
     moved = {user_id for part in parts for user_id in part.joins_and_leaves}
     for room_id in fresh:
         moved.update(rooms.joined_users(view, room_id))

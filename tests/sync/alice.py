@@ -26,7 +26,8 @@ from homeserver.storage.database import Database
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 from homeserver.storage.wake_ups import WakeUps
-from homeserver.sync.classic import ClassicSync, SyncRequest, SyncSources
+from homeserver.sync.asking import SyncSources
+from homeserver.sync.classic import ClassicSync, SyncRequest
 from homeserver.sync.notifier import Notifier
 
 ALICE = UserId("@alice:alice.test")

@@ -8,6 +8,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, RoomId, ServerName
 from homeserver.storage import account_data, encryption, frames
 from homeserver.storage.encryption import OneTimeKey
+from homeserver.storage.unit_of_work import UnitOfWork
 from tests.sync.alice import ALICE, BOB, CAROL, Alice, types
 
 BOBS = ServerName("bob.test")
@@ -267,19 +268,17 @@ async def test_a_status_message_outlives_the_coming_and_going(alice: Alice) -> N
 async def test_account_data_of_the_user_and_of_rooms_is_told(alice: Alice) -> None:
     room_id = await alice.create()
     since = (await alice.sync())["next_batch"]
-    for place, kind, content in (
-        (None, "m.direct", {"@x": []}),
-        (room_id, "m.tag", {"tags": {"m.favourite": {"order": 0.5}}}),
-    ):
-        await alice.database.write(
-            lambda work, place=place, kind=kind, content=content: account_data.save_account_data(
-                work, ALICE, place, kind, content
-            )
-        )
+    tags = {"tags": {"m.favourite": {"order": 0.5}}}
+
+    def save(work: UnitOfWork) -> None:
+        account_data.save_account_data(work, ALICE, None, "m.direct", {"@x": []})
+        account_data.save_account_data(work, ALICE, room_id, "m.tag", tags)
+
+    await alice.database.write(save)
     for answer in (await alice.sync(since), await alice.sync()):
         assert types(answer["account_data"]["events"]) == ["m.direct"]
         [tag] = answer["rooms"]["join"][room_id]["account_data"]["events"]
-        assert tag["content"] == {"tags": {"m.favourite": {"order": 0.5}}}
+        assert tag["content"] == tags
 
 
 async def put_messages(alice: Alice, count: int, device: str = "PHONE") -> None:
@@ -339,10 +338,12 @@ async def test_the_keys_left_are_counted(alice: Alice) -> None:
 async def test_a_changed_device_list_is_told_if_a_room_is_shared(alice: Alice) -> None:
     await with_bob(alice)
     since = (await alice.sync())["next_batch"]
-    for user_id in (BOB, ALICE, CAROL):
-        await alice.database.write(
-            lambda work, user_id=user_id: encryption.mark_device_list_changed(work, user_id, BOBS)
-        )
+
+    def mark(work: UnitOfWork) -> None:
+        for user_id in (BOB, ALICE, CAROL):
+            encryption.mark_device_list_changed(work, user_id, BOBS)
+
+    await alice.database.write(mark)
     assert (await alice.sync(since))["device_lists"] == {"changed": [ALICE, BOB]}
 
 

@@ -1,0 +1,43 @@
+"""What is remembered of a device between its syncs; forgetting it costs a question or two."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.ports import Requester
+
+_REMEMBERED = 200
+
+
+@dataclass(slots=True)
+class SyncingDevice:
+    """The key counts a device was told, and up to where nothing waits for it."""
+
+    told_keys: JsonObject | None = None
+    empty_up_to: int = -1
+
+    def tell_keys(self, keys: JsonObject) -> bool:
+        """Whether these counts are news to a device that was told others."""
+        is_news = self.told_keys is not None and self.told_keys != keys
+        self.told_keys = keys
+        return is_news
+
+    def saw_inbox(self, after: int, until: int, count: int) -> None:
+        """So many messages were found between two positions."""
+        if count == 0 and after <= self.empty_up_to:
+            self.empty_up_to = max(self.empty_up_to, until)
+
+
+class SyncingDevices:
+    """The devices that synced lately."""
+
+    def __init__(self) -> None:
+        self._devices: OrderedDict[Requester, SyncingDevice] = OrderedDict()
+
+    def of(self, requester: Requester) -> SyncingDevice:
+        """What is remembered of one device."""
+        device = self._devices.pop(requester, None) or SyncingDevice()
+        self._devices[requester] = device
+        if len(self._devices) > _REMEMBERED:
+            self._devices.popitem(last=False)
+        return device
