@@ -129,6 +129,7 @@ def _media(base: Foundation, outside: Outside) -> list[Any]:
         base.local.server_name,
         base.config.media.max_upload_bytes,
         base.config.federation.default_grants.media_max_bytes,
+        base.config.media.max_pixels,
     )
     return [Media(base.database, files, remote, base.clock, settings)]
 

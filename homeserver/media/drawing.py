@@ -13,8 +13,6 @@ from homeserver import errors
 from homeserver.media import thumbnails
 from homeserver.media.thumbnails import Drawn, Size, Wanted
 
-# Decoded, an image takes four bytes a pixel.
-_PIXEL_LIMIT = 50_000_000
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
 
@@ -26,14 +24,15 @@ class TooManyPixels(errors.TooLarge):
     """The image is too large to thumbnail."""
 
 
-def draw(original: Path, stem: Path, wanted: Wanted) -> Drawn:
+def draw(original: Path, stem: Path, wanted: Wanted, max_pixels: int) -> Drawn:
     """Draw a thumbnail and keep it; a still image that is small enough is its own.
 
-    Raises CannotThumbnail for what is no image. Slow: for a thread.
+    Raises CannotThumbnail for what is no image. Decoded, an image takes four bytes a pixel. Slow:
+    for a thread.
     """
     try:
         with Image.open(original, formats=_FORMATS) as image:
-            if image.width * image.height > _PIXEL_LIMIT:
+            if image.width * image.height > max_pixels:
                 raise TooManyPixels
             if _is_small_enough(image, wanted.size):
                 return Drawn(original, Image.MIME[image.format or "PNG"])

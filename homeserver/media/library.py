@@ -32,11 +32,12 @@ class CannotOverwriteMedia(errors.Conflict):
 
 @dataclass(frozen=True, slots=True)
 class MediaSettings:
-    """Our name, and how large a file may be, in bytes: an upload, and a peer's file."""
+    """Our name and the limits: bytes of an upload, of a peer's file, pixels to draw smaller."""
 
     server_name: ServerName
     max_upload_bytes: int
     max_remote_bytes: int
+    max_pixels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,12 @@ class Media:
         if drawn is not None:
             return drawn
         return await asyncio.get_running_loop().run_in_executor(
-            self._drawing, _draw, self._files.path_of(file.file_id), stem, wanted
+            self._drawing,
+            _draw,
+            self._files.path_of(file.file_id),
+            stem,
+            wanted,
+            self._settings.max_pixels,
         )
 
     def open_for_peer(self, media_id: str) -> Served:
@@ -235,8 +241,8 @@ def _parse(server_name: str, media_id: str) -> MxcUri:
         raise errors.NotFound from None
 
 
-def _draw(original: Path, stem: Path, wanted: Wanted) -> Drawn:
+def _draw(original: Path, stem: Path, wanted: Wanted, max_pixels: int) -> Drawn:
     """On the drawing thread: drawn meanwhile for somebody else, or now."""
     from homeserver.media import drawing
 
-    return thumbnails.find_drawn(stem, wanted) or drawing.draw(original, stem, wanted)
+    return thumbnails.find_drawn(stem, wanted) or drawing.draw(original, stem, wanted, max_pixels)

@@ -23,6 +23,8 @@ from homeserver.sync.moves import MovedMeanwhile
 from homeserver.sync.notifier import Notifier, Waiter
 from homeserver.sync.tokens import SyncToken
 
+__all__ = ["ClassicSync", "SyncRequest", "SyncSources"]
+
 _LONGEST_WAIT_S = 300.0
 # Further behind, an answer takes long enough to be read on the thread for long reads.
 _FAR_BEHIND = 1_000

@@ -56,7 +56,7 @@ async def media(tmp_path: Path, peers: PretendedPeers) -> AsyncIterator[Media]:
     files = MediaFiles(tmp_path / "media", SystemEntropy())
     clock = SystemClock()
     remote = RemoteFiles(database, files, peers, clock)
-    settings = MediaSettings(ServerName("alice.example"), 1_000_000, 500_000)
+    settings = MediaSettings(ServerName("alice.example"), 1_000_000, 500_000, 50_000_000)
     media = Media(database, files, remote, clock, settings)
     yield media
     await media.close()
