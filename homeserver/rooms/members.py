@@ -97,15 +97,14 @@ class RoomState:
             if seeing.load_readable(view, room_id, requester.user_id).membership != "join":
                 raise errors.NotInRoom
             joined = rooms.members_of(view, room_id, rooms.JOINED)
-            return {
-                member.user_id: {
-                    "display_name": member.display_name,
-                    "avatar_url": member.avatar_url,
-                }
-                for member in joined
-            }
+            return {member.user_id: _profile_of(member) for member in joined}
 
         return await self._database.scan(load)
+
+
+def _profile_of(member: rooms.Membership) -> JsonObject:
+    profile = {"display_name": member.display_name, "avatar_url": member.avatar_url}
+    return {field: value for field, value in profile.items() if value is not None}
 
 
 def _events(view: View, entries: StateMap, requester: Requester, now_ms: int) -> list[JsonObject]:

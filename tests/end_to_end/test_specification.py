@@ -52,8 +52,8 @@ def checked(server: Server) -> Iterator[Any]:
         wait_until_it_answers(seen.url)
         yield seen
     finally:
-        proxy.terminate()
-        proxy.wait(10)
+        proxy.kill()  # it would wait for syncs that wait
+        proxy.wait()
 
 
 def wait_until_it_answers(url: str) -> None:
