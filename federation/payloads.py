@@ -362,3 +362,9 @@ def _is_permitted(
 ) -> bool:
     kind: Any = entry.get(name)
     return isinstance(kind, str) and may(grants.get(kind, "messages"))
+
+
+def control_grant(kind: str) -> str:
+    """The grant a kind of control message needs; unknown ones need `messages`."""
+    model = REGISTRY.get(f"control.{kind}")
+    return model.grant if model is not None else "messages"

@@ -1,0 +1,90 @@
+"""The end of a handshake, on both sides: a channel is made, or an active one gets other keys."""
+
+import orjson
+
+from federation import consent_steps
+from federation.consent import Effect, Outcome, Step
+from federation.consent_steps import Doing
+from federation.handshake_messages import Secrets
+from federation.turn_state import ChannelClosed, Party, TurnState
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import channels, frames, notices, peers
+from homeserver.storage.channels import Channel
+from homeserver.storage.invitations import Handshake
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import UnitOfWork
+
+
+def activate(
+    work: UnitOfWork, party: Party, handshake: Handshake, secrets: Secrets, doing: Doing
+) -> Outcome:
+    """Store what both sides proved. Raises `consent.Breach` where no yes of ours stands."""
+    peer = peers.find_peer(work, peer_name(handshake))
+    if peer is None:
+        raise ChannelClosed
+    inviter = party.own.node_id if handshake.role == "inviter" else handshake.node_id
+    is_crossed = not handshake.is_repair and channels.find_channel(work, peer.server_name)
+    peer, outcome = consent_steps.take(work, peer, Step.PROOF_CAME, doing)
+    if is_crossed and peer.inviter < inviter:
+        return Outcome(outcome.standing)  # both invited each other: the lower inviter's stays
+    peers.change_peer(
+        work,
+        peer.server_name,
+        inviter=inviter,
+        proof=orjson.loads(secrets.their_proof),
+        granted=orjson.loads(secrets.their_grants),
+        name=secrets.their_name,
+    )
+    _renew_channel(work, party, peer, secrets)
+    if Effect.OPEN_CHANNEL in outcome.effects:
+        frames.delete_everything(work, peer.server_name)
+    if Effect.TELL_OWNER in outcome.effects:
+        content: JsonObject = {"server_name": peer.server_name, "name": secrets.their_name}
+        notices.tell_owner(work, doing.at, "connected", peer.node_id, content)
+    return outcome
+
+
+def peer_name(handshake: Handshake) -> ServerName:
+    """The peer's server name."""
+    return ServerName(handshake.server_name)
+
+
+def _renew_channel(work: UnitOfWork, party: Party, peer: Peer, secrets: Secrets) -> None:
+    before = channels.find_channel(work, peer.server_name)
+    seal, node_id = party.sessions.keyring.seal, peer.node_id
+    channels.save_channel(
+        work,
+        Channel(
+            peer=peer.server_name,
+            epoch=secrets.epoch,
+            highest_epoch=secrets.epoch,
+            account=secrets.account,
+            session=secrets.session,
+            previous_epoch=None,
+            previous_session=None,
+            their_olm_key=secrets.their_olm_key,
+            sent=before.sent if before else 0,
+            acknowledged=before.acknowledged if before else 0,
+            received=before.received if before else 0,
+            received_since_sent=0,
+            our_address=secrets.our_address,
+            our_door_key=seal("door", node_id, secrets.our_door_key),
+            their_address=secrets.their_address,
+            their_door_key=seal("door", node_id, secrets.their_door_key),
+            routes=orjson.dumps(secrets.routes),
+            routes_sequence=before.routes_sequence if before else 0,
+        ),
+    )
+    if before is not None and channels.has_in_flight(work, peer.server_name):
+        state = _state_of(work, party, peer)
+        if state is not None:
+            state.seal_anew()
+            state.save()
+
+
+def _state_of(work: UnitOfWork, party: Party, peer: Peer) -> TurnState | None:
+    try:
+        return TurnState(work, party, peer.server_name, peer.node_id)
+    except ChannelClosed:
+        return None  # stopped by an alarm: sealed anew once that is over

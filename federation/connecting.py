@@ -1,0 +1,316 @@
+"""The invitee's side of a handshake: REQUEST until ACCEPT comes, PROVE until READY comes.
+
+Each message is stored before it is sent and repeated unchanged, with back-off, across restarts.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+import orjson
+
+from federation import activating, consent_steps, doors, envelope, grants, identity
+from federation import handshake_messages as messages
+from federation.consent import Breach, Standing, Step, is_connected
+from federation.consent_steps import Doing
+from federation.desk import DAY_MS, Terms
+from federation.envelope import BadEnvelope, Envelope
+from federation.handshake_messages import Secrets
+from federation.invitation_links import Link
+from federation.lines import Lines
+from federation.payloads import AcceptInside
+from federation.ratchets.interface import PRE_KEY, OlmMessage, Undecryptable
+from federation.transport.interface import Refused, Transport
+from federation.turn_state import ChannelClosed, Party
+from homeserver import errors
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import channels, invitations, notices, peers
+from homeserver.storage.database import Database
+from homeserver.storage.invitations import INVITEE, Handshake
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import UnitOfWork
+
+logger = logging.getLogger(__name__)
+
+REQUESTING, PROVING, DONE = "requesting", "proving", "done"
+_DELIVERY_SECONDS = 30
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 600.0
+_HOURLY = 3_600.0
+_WAIT = "wait"
+_UNREAL = (errors.BadJson, errors.BadSignature, errors.InvalidParam, Undecryptable, BadEnvelope)
+
+
+class AlreadyAsked(errors.Conflict):
+    """This link was opened before; its answer is still awaited."""
+
+
+class Connecting:
+    """Opens links, and keeps asking until the other side has answered."""
+
+    def __init__(
+        self, database: Database, party: Party, transport: Transport, lines: Lines, terms: Terms
+    ) -> None:
+        self._database = database
+        self._party = party
+        self._transport = transport
+        self._lines = lines
+        self._terms = terms
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def load(self) -> None:
+        """Go on with what was under way before the start."""
+        for handshake in self._database.read(invitations.load_handshakes):
+            if handshake.role == INVITEE and handshake.state != DONE:
+                self.pursue(handshake.key)
+
+    async def close(self) -> None:
+        """Stop asking; what is stored goes on after the next start."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def open_link(self, work: UnitOfWork, link: Link, how: str) -> Handshake:
+        """The owner's yes: store REQUEST. `pursue` sends it once this is committed."""
+        now = self._party.clock.now_ms()
+        if invitations.find_handshake(work, link.intake) is not None:
+            raise AlreadyAsked
+        peer = self._peer(work, link, how)
+        is_repair = is_connected(Standing(peer.standing))
+        _, _ = consent_steps.take(work, peer, Step.OWNER_CONNECTED, Doing(now, "owner", how))
+        handshake = self._ask(work, link, peer, is_repair=is_repair)
+        invitations.save_handshake(work, handshake)
+        return handshake
+
+    def pursue(self, key: str) -> None:
+        """Ask, and go on asking, beside everything else."""
+        task = self._tasks.get(key)
+        if task is None or task.done():
+            self._tasks[key] = asyncio.get_running_loop().create_task(self._pursue(key))
+
+    def give_up(self, key: str) -> None:
+        """Stop asking: the owner thought better of it, or it took too long."""
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    async def _pursue(self, key: str) -> None:
+        pause, has_warned = _FIRST_PAUSE, False
+        while True:
+            handshake = self._database.read(lambda view: invitations.find_handshake(view, key))
+            if handshake is None or handshake.state == DONE:
+                return
+            if handshake.expires_at < self._party.clock.now_ms():
+                return
+            longest = _LONGEST_PAUSE
+            try:
+                step = await self._advance(handshake)
+                if step != _WAIT:
+                    pause = _FIRST_PAUSE
+                    continue
+                longest = _HOURLY
+            except (errors.PeerUnreachable, Breach, ChannelClosed):
+                pass
+            except _UNREAL:
+                if not has_warned:
+                    has_warned = True
+                    await self._warn(handshake)
+            await self._party.clock.sleep(pause * (0.75 + self._party.entropy.random() / 2))
+            pause = min(pause * 2, longest)
+
+    async def _advance(self, handshake: Handshake) -> str:
+        """Send the message that is due and take its answer."""
+        secrets = messages.open_secrets(self._party.sessions.keyring, handshake)
+        if handshake.state == REQUESTING:
+            keys = envelope.door_keys(secrets.link_door_key)
+            content = Envelope(note=handshake.request)
+            address = bytes.fromhex(handshake.intake)
+        else:
+            keys = envelope.door_keys(secrets.their_door_key)
+            content = messages.unpack(handshake.prove, envelope.NO_NONCE)
+            address = secrets.their_address
+        box = envelope.seal(keys.request, self._party.token(), content)
+        answer = await self._deliver(handshake, secrets, address, box)
+        came = envelope.open_box(keys.answer, answer)
+        if handshake.state == PROVING:
+            await self._take_ready(handshake, came)
+        elif messages.note_kind(came.note) == _WAIT:
+            return _WAIT
+        else:
+            await self._database.write(lambda work: self._take_accept(work, handshake, came))
+        return "moved"
+
+    async def _deliver(
+        self, handshake: Handshake, secrets: Secrets, address: bytes, box: bytes
+    ) -> bytes:
+        failure: errors.PeerUnreachable = errors.PeerUnreachable()
+        for route in secrets.routes:
+            try:
+                return await self._transport.deliver(
+                    handshake.server_name, route, address, box, _DELIVERY_SECONDS
+                )
+            except Refused as refused:
+                raise refused from None
+            except errors.PeerUnreachable as error:
+                failure = error
+        raise failure
+
+    def _take_accept(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
+        """Check who answered, and store PROVE."""
+        handshake = invitations.find_handshake(work, before.key)
+        if handshake is None or handshake.state != REQUESTING:
+            return
+        sessions, own = self._party.sessions, self._party.own
+        secrets = messages.open_secrets(sessions.keyring, handshake)
+        accepted = messages.read_accept(came.note, handshake)
+        known = peers.find_node(work, handshake.node_id)
+        if known is not None and known.proof:
+            remembered = identity.verify_proof(known.proof)
+            if not identity.may_replace(remembered, accepted.identity):
+                raise messages.BadHandshake
+        epoch, node_id = accepted.accept.epoch, handshake.node_id
+        message = OlmMessage(came.olm_kind, came.olm)
+        if message.kind != PRE_KEY or epoch < secrets.epoch:
+            raise messages.BadHandshake
+        begun = sessions.accept(node_id, epoch, secrets.account, accepted.accept.olm_key, message)
+        transcript = messages.transcript_of(handshake.request, came.note)
+        body = messages.read_inside(begun.plaintext, node_id, epoch)
+        place, routes = messages.check_place(body, AcceptInside, transcript)
+        secrets = replace(
+            secrets,
+            account=begun.account,
+            session=begun.session,
+            epoch=epoch,
+            our_address=self._party.entropy.token_bytes(doors.ADDRESS_BYTES),
+            our_door_key=self._party.entropy.token_bytes(32),
+            their_address=bytes.fromhex(place.address),
+            their_door_key=identity.from_text(place.door_key, 32),
+            their_olm_key=accepted.accept.olm_key,
+            their_proof=orjson.dumps(accepted.identity.proof),
+            their_name=accepted.accept.name,
+            their_grants=orjson.dumps(getattr(place, "grants", {})),
+            routes=tuple(dict.fromkeys((*routes, *secrets.routes)))[:5],
+            transcript=transcript,
+        )
+        self._save_prove(work, handshake, secrets, own.node_id)
+
+    def _save_prove(
+        self, work: UnitOfWork, handshake: Handshake, secrets: Secrets, own: str
+    ) -> None:
+        sessions = self._party.sessions
+        peer = peers.find_peer(work, ServerName(handshake.server_name))
+        may_learn = peer is not None and peers.permits(peer.grants, "route")
+        body = {
+            "transcript": secrets.transcript,
+            "address": secrets.our_address.hex(),
+            "door_key": identity.to_text(secrets.our_door_key),
+            "routes": list(self._terms.routes) if may_learn else [],
+        }
+        now = self._party.clock.now_ms()
+        inside = messages.write_inside(own, secrets.epoch, now, body)
+        prove, session = sessions.encrypt(handshake.node_id, secrets.epoch, secrets.session, inside)
+        note = orjson.dumps({"kind": "prove", "intake": handshake.intake})
+        sealed = messages.seal_secrets(
+            sessions.keyring, handshake.key, replace(secrets, session=session)
+        )
+        packed = messages.pack(note, prove, secrets.epoch)
+        invitations.save_handshake(
+            work, replace(handshake, state=PROVING, prove=packed, secrets=sealed)
+        )
+
+    async def _take_ready(self, handshake: Handshake, came: Envelope) -> None:
+        await self._database.write(lambda work: self._activate(work, handshake, came))
+        self._lines.refresh(ServerName(handshake.server_name), anew=True)
+
+    def _activate(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
+        handshake = invitations.find_handshake(work, before.key)
+        if handshake is None or handshake.state != PROVING:
+            return
+        sessions, now = self._party.sessions, self._party.clock.now_ms()
+        secrets = messages.open_secrets(sessions.keyring, handshake)
+        message = OlmMessage(came.olm_kind, came.olm)
+        plaintext, session = sessions.decrypt(
+            handshake.node_id, secrets.epoch, secrets.session, message
+        )
+        body = messages.read_inside(plaintext, handshake.node_id, secrets.epoch)
+        messages.check_ready(body, secrets.transcript)
+        doing = Doing(now, "peer", "link")
+        secrets = replace(secrets, session=session)
+        activating.activate(work, self._party, handshake, secrets, doing)
+        invitations.save_handshake(work, replace(handshake, state=DONE, secrets=b""))
+
+    def _peer(self, work: UnitOfWork, link: Link, how: str) -> Peer:
+        own = self._party.own
+        known = peers.find_node(work, link.node_id)
+        named = peers.find_peer(work, link.server_name)
+        if link.node_id == own.node_id or link.server_name == own.server_name:
+            raise errors.InvalidParam("That link is your own.")
+        if named is not None and named.node_id != link.node_id:
+            raise errors.Conflict("Another server has that name already.")
+        if known is not None:
+            if known.server_name != link.server_name:
+                raise errors.Conflict("You know that server under another name.")
+            return known
+        return Peer(
+            server_name=link.server_name,
+            node_id=link.node_id,
+            standing=Standing.NONE.value,
+            standing_before=Standing.NONE.value,
+            name="",
+            proof={},
+            grants=grants.by_default(self._terms.federation.default_grants).model_dump(),
+            granted={},
+            inviter=link.node_id,
+            how=how,
+        )
+
+    def _ask(self, work: UnitOfWork, link: Link, peer: Peer, *, is_repair: bool) -> Handshake:
+        sessions, now = self._party.sessions, self._party.clock.now_ms()
+        account, olm_key = sessions.create_account(link.node_id)
+        one_time_key, account = sessions.create_one_time_key(link.node_id, account)
+        channel = channels.find_channel(work, link.server_name)
+        epoch = channel.highest_epoch if channel is not None else 0
+        request = messages.write_request(
+            self._party.own,
+            {
+                "olm_key": olm_key,
+                "one_time_key": one_time_key,
+                "name": self._terms.name,
+                "grants": grants.as_told(peer.grants),
+                "is_connected": is_repair,
+                "epoch": epoch,
+                "node_id": link.node_id,
+                "intake": link.intake,
+            },
+        )
+        secrets = Secrets(
+            account=account, epoch=epoch, routes=link.routes, link_door_key=link.door_key
+        )
+        lifetime = int(self._terms.federation.handshake_lifetime_days * DAY_MS)
+        return Handshake(
+            key=link.intake,
+            role=INVITEE,
+            state=REQUESTING,
+            intake=link.intake,
+            node_id=link.node_id,
+            server_name=link.server_name,
+            is_repair=is_repair,
+            request_hash=messages.hash_of(request),
+            request=request,
+            accept=b"",
+            prove=b"",
+            ready=b"",
+            secrets=messages.seal_secrets(sessions.keyring, link.intake, secrets),
+            created_at=now,
+            expires_at=now + lifetime,
+        )
+
+    async def _warn(self, handshake: Handshake) -> None:
+        """What came back was not made by the one who gave the link."""
+        logger.warning("a handshake was answered by somebody else peer=%s", handshake.server_name)
+        now, content = self._party.clock.now_ms(), {"server_name": handshake.server_name}
+        await self._database.write(
+            lambda work: notices.tell_owner(
+                work, now, "handshake_failed", handshake.node_id, content
+            )
+        )

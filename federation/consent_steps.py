@@ -1,0 +1,57 @@
+"""Take one step of the consent table in a unit of work: look it up, store it, record it."""
+
+from dataclasses import dataclass, replace
+
+from federation import consent
+from federation.consent import Outcome, Standing, Step
+from homeserver.storage import audit, peers
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import UnitOfWork
+
+_ENDED = (Standing.NONE, Standing.REVOKED, Standing.DECLINED)
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """Who takes a step, when, and how."""
+
+    at: int
+    who: str  # owner, peer, server
+    how: str
+
+
+def take(work: UnitOfWork, peer: Peer, step: Step, doing: Doing) -> tuple[Peer, Outcome]:
+    """Store the standing that follows; raises `consent.Breach` and changes nothing otherwise.
+
+    The peer's row need not exist yet: its standing then is `none`. A peer with whom nothing came
+    about leaves no row.
+    """
+    before = Standing(peer.standing)
+    outcome = consent.take(before, step)
+    standing = consent.after_expiry(outcome.standing, Standing(peer.standing_before))
+    after = replace(
+        peer,
+        standing=standing.value,
+        standing_before=before.value if before in _ENDED else peer.standing_before,
+        paused_because=peer.paused_because if standing is Standing.PAUSED else None,
+    )
+    if standing is Standing.ACTIVE and before is not Standing.ACTIVE:
+        after = replace(after, connected_at=peer.connected_at or doing.at)
+    if standing is Standing.NONE:
+        peers.delete_peer(work, peer.server_name)
+    else:
+        peers.save_peer(work, after)
+    audit.record(
+        work,
+        audit.Entry(
+            doing.at,
+            peer.node_id,
+            peer.server_name,
+            doing.who,
+            step.value,
+            doing.how,
+            before.value,
+            standing.value,
+        ),
+    )
+    return after, outcome

@@ -1,0 +1,73 @@
+"""What the channel itself says in control messages: grants, routes, a newer card, a goodbye."""
+
+import orjson
+
+from federation import grants, identity, invitation_links, payloads
+from federation.inbox import Inbox
+from federation.turn_state import Party
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import channels, frames, notices, peers
+from homeserver.storage.unit_of_work import UnitOfWork
+
+
+class Controls:
+    """Takes in what peers say about themselves; each in one unit of work."""
+
+    def __init__(self, party: Party) -> None:
+        self._party = party
+
+    def register(self, inbox: Inbox) -> None:
+        """Enter every kind."""
+        inbox.register_control("grants", self.take_grants)
+        inbox.register_control("routes", self.take_routes)
+        inbox.register_control("card", self.take_card)
+        inbox.register_control("goodbye", self.take_goodbye)
+
+    def take_grants(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
+        """Remember what the peer lets us do."""
+        told = payloads.read(payloads.GrantsTold, body)
+        peers.change_peer(work, peer, granted=grants.as_told(told.grants))
+
+    def take_routes(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
+        """Find the peer elsewhere from now on; a higher sequence wins."""
+        told = payloads.read(payloads.RoutesTold, body)
+        routes = invitation_links.checked_routes(told.routes)
+        channel = channels.find_channel(work, peer)
+        if channel is not None and told.sequence > channel.routes_sequence:
+            changes = {"routes": orjson.dumps(routes), "routes_sequence": told.sequence}
+            channels.change_channel(work, peer, changes)
+
+    def take_card(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
+        """Adopt a card that chains, with a notice; anything else stops the traffic."""
+        told = payloads.read(payloads.CardTold, body)
+        known = peers.find_peer(work, peer)
+        if known is None:
+            return
+        now = self._party.clock.now_ms()
+        remembered = identity.verify_proof(known.proof)
+        try:
+            shown = identity.verify_proof(told.identity)
+            is_next = identity.may_replace(remembered, shown)
+        except errors.BadSignature:
+            is_next = False
+        if not is_next:
+            reason = "its keys changed in a way that does not follow from the ones before"
+            peers.change_peer(work, peer, alarm=reason)
+            words = {"server_name": peer, "reason": reason}
+            notices.tell_owner(work, now, "alarm", known.node_id, words)
+        elif shown.card.sequence > remembered.card.sequence:
+            peers.change_peer(work, peer, proof=shown.proof)
+            words = {"server_name": peer, "name": known.name}
+            notices.tell_owner(work, now, "keys_renewed", known.node_id, words)
+
+    def take_goodbye(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
+        """The other owner ended the connection, and said so."""
+        payloads.read(payloads.Goodbye, body)
+        known = peers.find_peer(work, peer)
+        if known is not None:
+            words = {"server_name": peer, "name": known.name}
+            now = self._party.clock.now_ms()
+            notices.tell_owner(work, now, "goodbye", known.node_id, words)
+            frames.delete_everything(work, peer)

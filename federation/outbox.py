@@ -1,0 +1,224 @@
+"""One worker per open connection: exchanges boxes as long as something waits, and polls.
+
+Something that waits starts an exchange at once; the next one starts as soon as the last is
+acknowledged. A peer that cannot be reached is tried again after pauses that double, until it is
+heard from.
+"""
+
+import asyncio
+import logging
+
+from federation.channel import Channel
+from federation.envelope import BadEnvelope
+from federation.lines import Line, Lines
+from federation.transport.interface import Refused, Transport
+from federation.turn_state import ChannelClosed
+from homeserver import errors, metrics
+from homeserver.config import FederationSettings
+from homeserver.matrix.identifiers import ServerName
+from homeserver.ports import Clock, Entropy
+from homeserver.storage import frames
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork
+
+logger = logging.getLogger(__name__)
+
+_DELIVERY_SECONDS = 30.0
+_GRACE_SECONDS = 15.0
+_SUSPICIOUS_SECONDS = 0.2
+_MOST_TRIES_OF_A_SILENT_ROUTE = 5
+_DAY_MS = 86_400_000
+
+
+class Pace:
+    """When to try again: pauses that double, with jitter, up to a bound."""
+
+    def __init__(self, settings: FederationSettings, clock: Clock, entropy: Entropy) -> None:
+        self._settings = settings
+        self.clock = clock
+        self._entropy = entropy
+
+    def slow_down(self, line: Line) -> None:
+        """The last exchange failed, or moved nothing."""
+        first, longest = self._settings.retry_min_seconds, self._settings.retry_max_seconds
+        pause = min(longest, first * 2.0 ** min(line.failures, 30))
+        line.failures += 1
+        line.retry_at = self.clock.monotonic() + pause * (0.5 + self._entropy.random() / 2)
+
+    def is_due(self, line: Line) -> bool:
+        """Whether the pause is over."""
+        return self.clock.monotonic() >= line.retry_at
+
+    async def wait(self, line: Line) -> None:
+        """Wait until the line is woken or its pause is over."""
+        left = line.retry_at - self.clock.monotonic()
+        if left <= 0:
+            await line.wake.wait()
+            return
+        waiter = asyncio.ensure_future(line.wake.wait())
+        sleeper = asyncio.ensure_future(self.clock.sleep(left))
+        try:
+            await asyncio.wait({waiter, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            sleeper.cancel()
+
+
+class Outbox:
+    """Brings what waits to every peer."""
+
+    def __init__(
+        self, database: Database, channel: Channel, transport: Transport, lines: Lines, pace: Pace
+    ) -> None:
+        self._database = database
+        self._channel = channel
+        self._transport = transport
+        self._lines = lines
+        self._pace = pace
+        self.poll_seconds = 0  # set where nobody can reach this server
+        self.most_items = frames.MOST_ITEMS
+        self.lifetime_ms = 90 * _DAY_MS
+        self._workers: dict[ServerName, list[asyncio.Task[None]]] = {}
+        self._silent: dict[tuple[ServerName, str], int] = {}
+        self._hanging_up: set[asyncio.Task[None]] = set()
+        self._is_running = False
+        lines.when_opened.append(self._open)
+        lines.when_closed.append(self._close)
+
+    def start(self) -> None:
+        """Contact everybody: after a start each line has to be confirmed."""
+        self._is_running = True
+        for line in self._lines.all():
+            self._open(line)
+
+    async def close(self) -> None:
+        """Stop; what waits goes out after the next start."""
+        self._is_running = False
+        tasks = [task for tasks in self._workers.values() for task in tasks]
+        tasks += self._hanging_up
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def tell_now(self, peer: ServerName, key: str, edu: dict[str, object]) -> None:
+        """Send what is worthless later: dropped unless the peer can be reached at once."""
+        line = self._lines.find(peer)
+        if line is not None and line.is_confirmed and not line.failures:
+            line.tell_now(key, edu)
+            line.end_poll()
+
+    def _open(self, line: Line) -> None:
+        if not self._is_running or line.peer in self._workers:
+            return
+        start = asyncio.get_running_loop().create_task
+        workers = [start(self._serve(line))]
+        if self.poll_seconds and line.routes:
+            workers.append(start(self._poll(line)))
+        self._workers[line.peer] = workers
+        line.wake.set()
+
+    def _close(self, line: Line) -> None:
+        for task in self._workers.pop(line.peer, ()):
+            task.cancel()
+        if self._is_running:
+            task = asyncio.get_running_loop().create_task(self._transport.hang_up(line.peer))
+            self._hanging_up.add(task)
+            task.add_done_callback(self._hanging_up.discard)
+
+    async def _serve(self, line: Line) -> None:
+        topic = frames.outbox_topic(line.peer)
+        wake_ups = self._database.wake_ups
+        wake_ups.listen(topic, line.wake.set)
+        try:
+            while not line.is_closed:
+                await self._pace.wait(line)
+                line.wake.clear()
+                await self._work_off(line)
+        except ChannelClosed:
+            return
+        finally:
+            wake_ups.ignore(topic, line.wake.set)
+
+    async def _work_off(self, line: Line) -> None:
+        """Exchange until nothing waits or something goes wrong."""
+        while self._channel.has_waiting(line):
+            if line.end_poll():
+                # The peer holds a poll open: its answer carries what waits. Call only if the peer
+                # does not come back for more.
+                line.retry_at = self._pace.clock.monotonic() + _GRACE_SECONDS
+                return
+            if not line.routes or not self._pace.is_due(line):
+                return
+            if not await self._exchange(line):
+                self._pace.slow_down(line)
+                await self._prune(line)
+                return
+            line.failures = 0
+
+    async def _exchange(self, line: Line, patience_s: int = 0) -> bool:
+        """One exchange; False if it failed or moved nothing."""
+        box = await self._channel.compose(line, patience_s)
+        try:
+            answer = await self._deliver(line, box, patience_s)
+            progress = await self._channel.take_answer(line, answer)
+        except (errors.PeerUnreachable, BadEnvelope):
+            metrics.bump("federation_failed_exchanges")
+            return False
+        return progress.has_moved or not self._channel.has_waiting(line)
+
+    async def _deliver(self, line: Line, box: bytes, patience_s: int) -> bytes:
+        """Try the routes in turn, the one that worked last first."""
+        failure = errors.PeerUnreachable()
+        for route in line.routes:
+            tries = self._silent.get((line.peer, route), 0)
+            if tries >= _MOST_TRIES_OF_A_SILENT_ROUTE and len(line.routes) > 1:
+                continue
+            try:
+                answer = await self._transport.deliver(
+                    line.peer, route, line.their_address, box, _DELIVERY_SECONDS + patience_s
+                )
+            except Refused as refused:
+                failure = refused
+            except errors.PeerUnreachable as error:
+                failure = error
+                self._silent[line.peer, route] = tries + 1
+            else:
+                self._silent.pop((line.peer, route), None)
+                line.routes = (route, *(other for other in line.routes if other != route))
+                return answer
+        raise failure
+
+    async def _poll(self, line: Line) -> None:
+        """Keep one request open at the peer, since the peer cannot begin one itself."""
+        clock = self._pace.clock
+        try:
+            while not line.is_closed:
+                left = line.retry_at - clock.monotonic()
+                if left > 0:
+                    # A server that only polls tries at least once a minute.
+                    await clock.sleep(min(60.0, left))
+                begun = clock.monotonic()
+                has_worked = await self._exchange(line, self.poll_seconds)
+                if not has_worked or clock.monotonic() - begun < _SUSPICIOUS_SECONDS:
+                    await self._take_breath(line, has_worked=has_worked)
+        except ChannelClosed:
+            return
+
+    async def _take_breath(self, line: Line, *, has_worked: bool) -> None:
+        """Slow down after a failure; and for a peer that answers polls at once with nothing."""
+        if not has_worked:
+            self._pace.slow_down(line)
+        elif not line.owes_acknowledgement:
+            await self._pace.clock.sleep(_SUSPICIOUS_SECONDS)
+
+    async def _prune(self, line: Line) -> None:
+        """Keep what waits for an absent peer within its bounds."""
+        now = self._pace.clock.now_ms()
+        peer, most, lifetime = line.peer, self.most_items, self.lifetime_ms
+
+        def prune(work: UnitOfWork) -> None:
+            frames.prune_aged(work, peer, now, lifetime)
+            for lane in (frames.CONTROL, frames.TO_DEVICE):
+                frames.prune_items(work, peer, lane, most)
+
+        await self._database.write(prune)
