@@ -12,7 +12,7 @@ from homeserver.ports import PeerFile
 from homeserver.storage import peers
 from homeserver.storage.database import Database
 
-_LET_IN = frozenset({"make_join", "make_knock", "send_join"})
+_LET_IN = frozenset({"make_join", "make_knock"})
 
 
 class Questions:

@@ -1,9 +1,14 @@
-"""What it takes to ask a peer: one function, so that tests can answer in its place."""
+"""How replication asks a peer: a function, so that tests can answer in its place."""
 
 from typing import Protocol
 
+from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
+from homeserver.ports import Clock
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_MOST_TRIES = 50
 
 
 class Ask(Protocol):
@@ -14,3 +19,38 @@ class Ask(Protocol):
     ) -> JsonObject:
         """Raise PeerUnreachable or PeerRefused where there is no answer."""
         ...
+
+
+class AskForBytes(Protocol):
+    """Ask a peer and await its answer with the bytes that are attached to it."""
+
+    async def __call__(
+        self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
+    ) -> tuple[JsonObject, bytes]:
+        """Raise PeerUnreachable or PeerRefused where there is no answer."""
+        ...
+
+
+class Patient:
+    """Asks again until the peer can be reached.
+
+    For what is asked because of something the peer sent: that must not be lost for it, and nothing
+    else comes from the peer meanwhile.
+    """
+
+    def __init__(self, ask: Ask, clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+
+    async def __call__(
+        self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
+    ) -> JsonObject:
+        """Raise PeerUnreachable only after most of an hour."""
+        pause = _FIRST_PAUSE_S
+        for _ in range(_MOST_TRIES):
+            try:
+                return await self._ask(peer, operation, body, timeout_s)
+            except errors.PeerUnreachable:
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+        raise errors.PeerUnreachable

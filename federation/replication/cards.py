@@ -42,6 +42,11 @@ class Cards:
         self._own = own
         self._parsed: dict[ServerName, _Parsed] = {}
 
+    @property
+    def own_name(self) -> ServerName:
+        """Our own server's name."""
+        return self._own.server_name
+
     async def keys_for(self, peer: ServerName, room_id: RoomId, pdus: Sequence[Any]) -> KeyAt:
         """The keys that these events may be signed with; asks the peer for cards we lack."""
         known = self._find(verification.signers(pdus))
@@ -96,7 +101,7 @@ class Cards:
         wanted = sorted(servers)[: bodies.SERVERS_PER_QUESTION]
         try:
             answer = await self._ask(peer, "cards", {"room_id": room_id, "servers": wanted})
-        except errors.HomeserverError:
+        except errors.PeerRefused:
             return  # the events of those servers are refused for now
         await self.take_in(bodies.listed(answer, "cards")[: bodies.SERVERS_PER_QUESTION])
 

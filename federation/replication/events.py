@@ -7,7 +7,8 @@ Spec: server-server-api#pdus
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -38,6 +39,14 @@ _MOST_ROUNDS = 100
 _MOST_STATES = 5
 
 
+# Whatever belongs into the unit of work of the last effect.
+Finish = Callable[[UnitOfWork], None]
+
+
+def _nothing_more(_work: UnitOfWork) -> None:
+    """There is nothing beside the events."""
+
+
 class EventIntake:
     """Takes in events that peers send."""
 
@@ -46,18 +55,26 @@ class EventIntake:
         self._fetching = fetching
         self._entering = entering
 
-    async def take_in(self, peer: ServerName, pdus: Sequence[Any]) -> None:
+    async def take_in(
+        self, peer: ServerName, pdus: Sequence[Any], finish: Finish = _nothing_more
+    ) -> None:
         """Take in the PDUs of a transaction, each room's in their order.
 
         What is not an event, of a room the peer has no part in, or not allowed, is dropped.
+        `finish` runs in the unit of work of the last effect.
         """
-        for room_id, of_room in _by_room(pdus).items():
+        rooms_of = _by_room(pdus)
+        is_finished = False
+        for count, (room_id, of_room) in enumerate(rooms_of.items(), start=1):
             room = await self._find_room(peer, room_id)
             if room is None:
                 metrics.bump("events_refused", len(of_room))
                 continue
             arrived = await self._fetching.verified(peer, room, of_room)
-            await self.place(peer, room, arrived)
+            last = finish if count == len(rooms_of) else _nothing_more
+            is_finished = await self.place(peer, room, arrived, last) and last is finish
+        if not is_finished:
+            await self._database.write(finish)
 
     async def _find_room(self, peer: ServerName, room_id: RoomId) -> Room | None:
         def find() -> Room | None:
@@ -66,21 +83,26 @@ class EventIntake:
         await self._entering.settle(room_id, lambda: find() is not None)
         return find()
 
-    async def place(self, peer: ServerName, room: Room, arrived: Sequence[Event]) -> None:
-        """Append verified events; fetch from the peer what they rest on and we lack."""
+    async def place(
+        self, peer: ServerName, room: Room, arrived: Sequence[Event], finish: Finish
+    ) -> bool:
+        """Append verified events; fetch from the peer what they rest on and we lack.
+
+        Returns whether `finish` has run.
+        """
         waiting = list(arrived)
         try:
             waiting = await self._with_past(peer, room, waiting)
         except errors.HomeserverError as error:
             _log.info("no past of events peer=%s reason=%s", peer, type(error).__name__)
-        waiting = await self._append_all(peer, waiting)
+        waiting, is_finished = await self._append_all(peer, waiting, finish)
         for _ in range(_MOST_STATES):
             if not waiting:
-                return
-            first, rest = waiting[0], waiting[1:]
-            await self._append_with_state(peer, room, first)
-            waiting = await self._append_all(peer, rest)
+                return is_finished
+            await self._append_with_state(peer, room, waiting[0])
+            waiting, is_finished = await self._append_all(peer, waiting[1:], finish)
         metrics.bump("events_without_past", len(waiting))
+        return is_finished
 
     async def _with_past(self, peer: ServerName, room: Room, arrived: list[Event]) -> list[Event]:
         """These events after those that lead to them from what we have, causes first."""
@@ -104,15 +126,16 @@ class EventIntake:
     def _edge(self, room: Room, given: Mapping[EventId, Event]) -> Edge:
         return self._database.read(lambda view: edges.edge_of(view, room, given))
 
-    async def _append_all(self, peer: ServerName, waiting: Sequence[Event]) -> list[Event]:
-        """Append in batches; returns those that rest on something we lack."""
+    async def _append_all(
+        self, peer: ServerName, waiting: Sequence[Event], finish: Finish
+    ) -> tuple[list[Event], bool]:
+        """Append in batches; returns those that rest on something we lack, or that all is done."""
         stuck: list[Event] = []
         for start in range(0, len(waiting), _BATCH):
-            batch = waiting[start : start + _BATCH]
-            stuck += await self._database.write(
-                lambda work, batch=batch: _append_batch(work, peer, batch)  # type: ignore[misc]
-            )
-        return stuck
+            is_last = start + _BATCH >= len(waiting) and not stuck
+            batch = _Batch(peer, waiting[start : start + _BATCH], finish if is_last else None)
+            stuck += await self._database.write(batch.append)
+        return stuck, bool(waiting) and not stuck
 
     async def _append_with_state(self, peer: ServerName, room: Room, event: Event) -> None:
         """Append an event whose past stays unknown, with the state before it as the peer tells."""
@@ -167,18 +190,29 @@ def _is_ours(
     return event_id not in given and event_id not in unknown
 
 
-def _append_batch(work: UnitOfWork, peer: ServerName, batch: Sequence[Event]) -> list[Event]:
-    stuck: list[Event] = []
-    origin, room = Origin(peer), None
-    for event in batch:
-        try:
-            room = appending.append(work, event, origin, room).room
-        except MissingEvents:
-            stuck.append(event)
-        except errors.HomeserverError as error:
-            metrics.bump("events_refused")
-            _log.info("refused an event peer=%s reason=%s", peer, type(error).__name__)
-    return stuck
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one unit of work appends; `finish` follows if nothing of it is stuck."""
+
+    peer: ServerName
+    events: Sequence[Event]
+    finish: Finish | None
+
+    def append(self, work: UnitOfWork) -> list[Event]:
+        """Append all of it; returns the events that rest on something we lack."""
+        stuck: list[Event] = []
+        origin, room = Origin(self.peer), None
+        for event in self.events:
+            try:
+                room = appending.append(work, event, origin, room).room
+            except MissingEvents:
+                stuck.append(event)
+            except errors.HomeserverError as error:
+                metrics.bump("events_refused")
+                _log.info("refused an event peer=%s reason=%s", self.peer, type(error).__name__)
+        if self.finish is not None and not stuck:
+            self.finish(work)
+        return stuck
 
 
 def _append_told(work: UnitOfWork, peer: ServerName, event: Event, told: ToldState) -> None:

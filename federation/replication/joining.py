@@ -9,7 +9,7 @@ Spec: server-server-api#joining-rooms, server-server-api#leaving-rooms-rejecting
 from collections.abc import Mapping
 from typing import Any
 
-from federation.replication import bodies, restricted, states
+from federation.replication import bodies, packing, restricted, states
 from federation.replication.bodies import MakeMembership, SendMembership
 from federation.replication.cards import Cards
 from federation.replication.fetching import Fetching
@@ -139,7 +139,7 @@ class Joining:
         before = room_state.state_before(work, join.event_id)
         if stored is None or before is None:
             raise errors.NotFound("The state before that event is not known here.")
-        page = states.page_of(work, states.at(work, before), 0)
+        page = states.page_of(work, states.at(work, before), 0, packing.JOIN_BYTES)
         return {
             "event": stored.event.pdu,
             "room_version": join.version.id,

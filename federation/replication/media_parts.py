@@ -6,9 +6,9 @@ Spec: server-server-api#content-repository
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol
 
 from federation.replication import bodies
+from federation.replication.asking import AskForBytes
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
@@ -16,16 +16,6 @@ from homeserver.media import Media
 from homeserver.ports import PeerFile
 
 PART_BYTES = 192 * 1024
-
-
-class AskForBytes(Protocol):
-    """Ask a peer and await its answer with the bytes that are attached to it."""
-
-    async def __call__(
-        self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
-    ) -> tuple[JsonObject, bytes]:
-        """Raise PeerUnreachable or PeerRefused where there is no answer."""
-        ...
 
 
 async def answer_download(media: Media, body: JsonObject) -> tuple[JsonObject, bytes]:

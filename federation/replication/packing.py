@@ -7,9 +7,10 @@ from homeserver.matrix import canonical_json
 
 T = TypeVar("T")
 
-# An envelope holds 256 KiB, and one event beside the list may take 64 of them.
-ANSWER_BYTES = 128 * 1024
-# Cards that stand beside something else; the others are asked for.
+# A frame holds 200 KiB. A list alone may fill most of it; in the answer to a join there are an
+# event of up to 64 KiB and cards beside it.
+ANSWER_BYTES = 160 * 1024
+JOIN_BYTES = 96 * 1024
 CARDS_BYTES = 32 * 1024
 
 

@@ -100,11 +100,13 @@ def at(view: View, state: StateMap) -> StateAt:
     return StateAt(ids, chain)
 
 
-def page_of(view: View, found: StateAt, offset: int) -> JsonObject:
+def page_of(
+    view: View, found: StateAt, offset: int, limit: int = packing.ANSWER_BYTES
+) -> JsonObject:
     """The events of a state from an offset on, as many as fit into an answer."""
     state, chain = found.page(offset, _BATCH)
     loaded = events.load_events(view, [*state, *chain])
-    pdus = packing.fitting([loaded[one].event.pdu for one in (*state, *chain)])
+    pdus = packing.fitting([loaded[one].event.pdu for one in (*state, *chain)], limit)
     return {
         "pdus": pdus[: len(state)],
         "auth_chain": pdus[len(state) :],

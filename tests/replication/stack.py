@@ -138,7 +138,7 @@ class Server:
         self.source = OwnEvents(self.settings)
         files = MediaFiles(directory / f"{label}-media", entropy)
         remote = RemoteFiles(self.database, files, self.wire, self.clock)
-        limits = MediaSettings(self.name, 10**7, 10**7)
+        limits = MediaSettings(self.name, 10**7, 10**7, 10**6)
         self.media = Media(self.database, files, remote, self.clock, limits)
         self._build_replication()
         self._build_rooms(entropy)
