@@ -13,6 +13,7 @@ from homeserver.accounts.sessions import Sessions
 from homeserver.app import owner_services, peer_services
 from homeserver.app.owner_services import Foundation, Outside
 from homeserver.config import Config
+from homeserver.ephemeral import Presences, TypingBoard
 from homeserver.keyring import Keyring
 from homeserver.media import Media
 from homeserver.ports import SystemClock, SystemEntropy
@@ -39,6 +40,8 @@ class Server:
 
     async def close(self) -> None:
         """End everything, the database last."""
+        self.services[TypingBoard].close()
+        self.services[Presences].close()
         await self.services[Media].close()
         self.database.close()
 

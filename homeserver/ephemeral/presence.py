@@ -36,6 +36,7 @@ class Presences:
         self._clock = clock
         self._devices: dict[tuple[UserId, DeviceId], str] = {}
         self._leaving: dict[tuple[UserId, DeviceId], asyncio.Task[None]] = {}
+        self._is_closed = False
 
     async def set_presence(
         self, requester: Requester, user_id: str, state: str, status_msg: str | None
@@ -85,11 +86,12 @@ class Presences:
         before = self._leaving.pop(key, None)
         if before is not None:
             before.cancel()
-        if self._devices.get(key) != "offline":
+        if self._devices.get(key) != "offline" and not self._is_closed:
             self._leaving[key] = asyncio.create_task(self._leave(key))
 
     def close(self) -> None:
         """Stop watching the time."""
+        self._is_closed = True
         for leaving in self._leaving.values():
             leaving.cancel()
         self._leaving.clear()

@@ -48,7 +48,9 @@ class TypingBoard:
         """The rooms where somebody began or stopped after this number."""
         if serial >= self.serial:
             return set()
-        return {room_id for room_id, room in self._rooms.items() if room.changed_at > serial}
+        # A list first: syncs look from the thread for long reads too.
+        rooms = list(self._rooms.items())
+        return {room_id for room_id, room in rooms if room.changed_at > serial}
 
     def set(self, room_id: RoomId, user_id: UserId, timeout_ms: int | None) -> bool:
         """Somebody types for so long, or stopped (None); whether that changed anything to see."""

@@ -63,6 +63,7 @@ class Asked:
     requester: Requester
     wish: Wish
     until: int
+    typing_until: int  # where typing stood; taken beforehand, so that nothing is told too late
     now_ms: int
     sources: SyncSources
 

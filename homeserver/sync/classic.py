@@ -87,6 +87,7 @@ class ClassicSync:
                 requester,
                 wish,
                 self._database.position,
+                self._sources.typing.serial,
                 self._clock.now_ms(),
                 self._sources,
             )
@@ -166,5 +167,5 @@ def _look(asked: Asked, view: View) -> _Answer:
     body = answers.write(view, asked, found)
     has_news = bool(body) or asked.is_initial
     to_device = found.to_device[-1].position if found.has_more_to_device else None
-    token = SyncToken(asked.until, asked.typing.serial, asked.typing.run, to_device)
+    token = SyncToken(asked.until, asked.typing_until, asked.typing.run, to_device)
     return _Answer(body, answers.device_keys(view, asked), token, len(found.to_device), has_news)
