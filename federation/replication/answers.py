@@ -54,7 +54,8 @@ class Answers:
             self._answerers[name] = partial(rooms.answer_make, name)
         for name in joining.SENT:
             self._answerers[name] = partial(rooms.answer_send, name)
-        without_grant = {*self._answerers, "media/download"} - payloads.OPERATIONS.keys()
+        self.operations = frozenset({*self._answerers, "media/download"})
+        without_grant = self.operations - payloads.OPERATIONS.keys()
         if without_grant:
             raise TypeError(f"No grant is named for {sorted(without_grant)}.")
 

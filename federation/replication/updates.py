@@ -28,7 +28,6 @@ from homeserver.ports import Clock
 from homeserver.rooms import appending, drafting, outside
 from homeserver.rooms.appending import Origin
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import frames
 from homeserver.storage.unit_of_work import UnitOfWork
 
 _log = logging.getLogger(__name__)
@@ -151,11 +150,6 @@ class Updates:
         if event.type != "m.room.member" or not event.is_state:
             raise errors.BadEvent("That is not a membership.")
         return event
-
-
-def deposit_with(work: UnitOfWork, peer: ServerName) -> None:
-    """Leave our keys with a peer: when it becomes active, and after each reconnection."""
-    frames.queue_item(work, peer, "control", deposits.DEPOSIT, deposits.deposit_for(work, peer))
 
 
 def _drop(_outcome: object) -> None:

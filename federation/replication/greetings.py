@@ -1,0 +1,26 @@
+"""What a peer gets whenever the connection to it opens, and what goes when it ends."""
+
+from homeserver.encryption import deposits
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import accounts, frames, rooms, sharing
+from homeserver.storage.unit_of_work import UnitOfWork
+
+_MOST_LOOKED_AT = 1_000
+
+
+def greet(work: UnitOfWork, peer: ServerName) -> None:
+    """Leave our keys with the peer, and send the newest event of each room we share.
+
+    After a new consent nothing of those rooms is queued any more: the newest event shows the peer
+    that it missed something, and it asks for it. Where nothing was missed this changes nothing.
+    """
+    waiting = frames.waiting_items(work, peer, frames.CONTROL, _MOST_LOOKED_AT)
+    if not any(item.kind == deposits.DEPOSIT for item in waiting):
+        body = deposits.deposit_for(work, peer)
+        frames.queue_item(work, peer, frames.CONTROL, deposits.DEPOSIT, body)
+    owner = accounts.find_owner(work)
+    for shared in rooms.rooms_of(work, owner, rooms.JOINED) if owner is not None else ():
+        if peer in sharing.present_servers(work, shared.room_id):
+            newest = sharing.newest_own_positions(work, shared.room_id, 0, 1, peer)
+            if newest:
+                frames.queue_room(work, peer, shared.room_id, newest[0])
