@@ -34,7 +34,7 @@ def build(
     services: Mapping[type, Any],
     authenticate: Authenticate,
 ) -> web.Application:
-    """Bind every route to its services; raises TypeError where a handler needs what is not there."""
+    """Bind every route to its services; raises TypeError where one needs what is not there."""
     application = web.Application(middlewares=[cors, refuse_politely], client_max_size=_BODY_LIMIT)
     binder = Binder(services, authenticate)
     for route in routes:

@@ -1,9 +1,13 @@
-"""Who is asking: from an access token to a Requester.
+"""Who is asking: from an access token to a Requester, from the admin token to the owner.
 
 Spec: client-server-api#using-access-tokens
 """
 
+import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 from aiohttp import web
 
@@ -25,3 +29,20 @@ def token_of(request: web.Request) -> str:
     if token:
         return token
     raise errors.MissingToken
+
+
+class AdminToken:
+    """The token in the data directory that opens the admin API to whoever can read it."""
+
+    def __init__(self, file: Path) -> None:
+        self._digest = sha256(file.read_bytes().strip()).digest()
+
+    def check(self, token: str) -> None:
+        """Raise UnknownToken unless this is it."""
+        if not hmac.compare_digest(sha256(token.encode()).digest(), self._digest):
+            raise errors.UnknownToken("That is not the admin token of this server.")
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """Whoever showed the admin token: the owner, on the command line or in the console."""

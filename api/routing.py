@@ -2,8 +2,8 @@
 
 A parameter is filled by its annotation:
 
-- `Requester`: the device whose access token came along; without such a parameter a route is open
-  to everybody and must say so with `public=True`;
+- `Requester`: the device whose access token came along; `Administrator`: whoever showed the admin
+  token. Without either a route is open to everybody and must say so with `public=True`;
 - a name that stands in the path: that part of the path, decoded;
 - `JsonBody`: the body as a JSON object; a pydantic model: the body, validated;
 - `Query[Model]`: the query string, validated by a pydantic model;
@@ -23,7 +23,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, RootModel, ValidationError
 
-from api.authentication import Authenticate, token_of
+from api.authentication import Administrator, AdminToken, Authenticate, token_of
 from homeserver import errors
 from homeserver.matrix import canonical_json
 from homeserver.ports import Requester
@@ -113,7 +113,9 @@ class Binder:
         hints = get_type_hints(route.handler, include_extras=True)
         names = list(inspect.signature(route.handler).parameters)
         fills = [(name, self._fill(route, name, hints[name])) for name in names]
-        if not route.public and not any(hints[name] is Requester for name in names):
+        if not route.public and not any(
+            hints[name] in (Requester, Administrator) for name in names
+        ):
             raise TypeError(f"{route.method} {route.path} neither asks who calls nor is public")
         handler = route.handler
 
@@ -126,6 +128,8 @@ class Binder:
     def _fill(self, route: Route, name: str, wanted: Any) -> Fill:
         if wanted is Requester:
             return self._requester
+        if wanted is Administrator:
+            return self._administrator
         if wanted is web.Request:
             return _request
         if f"{{{name}}}" in route.path or f"{{{name}:" in route.path:
@@ -140,6 +144,11 @@ class Binder:
 
     async def _requester(self, request: web.Request) -> Requester:
         return self._authenticate(token_of(request))
+
+    async def _administrator(self, request: web.Request) -> Administrator:
+        token: AdminToken = self._services[AdminToken]
+        token.check(token_of(request))
+        return Administrator()
 
 
 async def _request(request: web.Request) -> web.Request:

@@ -14,7 +14,7 @@ from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.rate_limits import RateLimit
 from homeserver.accounts.sessions import Sessions
-from homeserver.config import Config
+from homeserver.app.foundation import Foundation
 from homeserver.encryption.cross_signing import CrossSigning
 from homeserver.encryption.device_keys import DeviceKeys
 from homeserver.encryption.key_backup import KeyBackup
@@ -22,33 +22,20 @@ from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
 from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
 from homeserver.media import Media, MediaFiles, MediaSettings, RemoteFiles
-from homeserver.ports import Clock, Entropy, PeerNetwork
+from homeserver.ports import PeerNetwork
 from homeserver.push.rules import PushRules
 from homeserver.push.unread import UnreadCounts
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.creating import RoomCreator
 from homeserver.rooms.joining import Asking, Verify
-from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.sending import RoomSender
 from homeserver.rooms.timeline import RoomTimeline
 from homeserver.storage import wake_ups
-from homeserver.storage.database import Database
 from homeserver.sync.classic import ClassicSync, SyncSources
 from homeserver.sync.notifier import Notifier
-
-
-@dataclass(frozen=True, slots=True)
-class Foundation:
-    """What everything else stands on."""
-
-    config: Config
-    database: Database
-    local: LocalServer
-    clock: Clock
-    entropy: Entropy
 
 
 @dataclass(frozen=True, slots=True)

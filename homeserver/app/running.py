@@ -69,9 +69,7 @@ async def _open(
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(
-        runner, listener.bind, listener.port, ssl_context=_tls(listener, directory)
-    )
+    site = web.TCPSite(runner, listener.bind, listener.port, ssl_context=_tls(listener, directory))
     await site.start()
 
 
@@ -79,9 +77,7 @@ def _tls(listener: Listener, directory: Path) -> ssl.SSLContext | None:
     if listener.tls_certificate is None or listener.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(
-        directory / listener.tls_certificate, directory / listener.tls_key
-    )
+    context.load_cert_chain(directory / listener.tls_certificate, directory / listener.tls_key)
     return context
 
 

@@ -6,18 +6,29 @@ from typing import Any
 
 from aiohttp import web
 
-from api import application
+from api import admin, application
+from api.admin import About
+from api.authentication import AdminToken
 from api.client import tables
 from federation import own_identity
+from federation.overview import Overview
+from federation.peers import Peers
+from federation.replication.service import Services
+from homeserver import errors
 from homeserver.accounts.sessions import Sessions
 from homeserver.app import owner_services, peer_services
-from homeserver.app.owner_services import Foundation, Outside
+from homeserver.app.foundation import Foundation
+from homeserver.app.owner_services import Outside
+from homeserver.app.peer_services import PeerServices
 from homeserver.config import Config
-from homeserver.ephemeral import Presences, TypingBoard
+from homeserver.ephemeral import Presences, Typing, TypingBoard
 from homeserver.keyring import Keyring
 from homeserver.media import Media
 from homeserver.ports import SystemClock, SystemEntropy
+from homeserver.push import rules
+from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.local_server import LocalServer
+from homeserver.storage import accounts
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
 
@@ -29,17 +40,26 @@ class Server:
     config: Config
     database: Database
     services: Mapping[type, Any]
+    peers: PeerServices
 
     def application(self, serves: Collection[str]) -> web.Application:
         """What one listener answers."""
         routes = tables.all_routes() if "client" in serves else []
-        return application.build(routes, self.services, self.services[Sessions].authenticate)
+        if "admin" in serves:
+            routes += admin.routes.all
+        built = application.build(routes, self.services, self.services[Sessions].authenticate)
+        if "federation" in serves:
+            self.peers.door.attach(built)
+        return built
 
     async def start_workers(self) -> None:
         """Begin what goes on by itself."""
+        await self.database.write(rules.refresh_defaults)
+        self.peers.start()
 
     async def close(self) -> None:
         """End everything, the database last."""
+        await self.peers.stop()
         self.services[TypingBoard].close()
         self.services[Presences].close()
         await self.services[Media].close()
@@ -49,12 +69,20 @@ class Server:
 def build(config: Config, keyring: Keyring) -> Server:
     """Build a server; needs a running event loop."""
     own = own_identity.load(config.data_directory, keyring)
-    base = Foundation(
-        config,
-        Database(config.database_url, WakeUps()),
-        LocalServer(own.server_name, own.event_key),
-        SystemClock(),
-        SystemEntropy(),
-    )
-    outside = Outside(peer_services.Nobody(), peer_services.verify)
-    return Server(config, base.database, owner_services.build(base, outside))
+    database = Database(config.database_url, WakeUps())
+    owner = database.read(accounts.find_owner)
+    if owner is None:
+        database.close()
+        raise errors.NotFound("This database has no owner; `homeserver init` makes one.")
+    local = LocalServer(own.server_name, own.event_key)
+    base = Foundation(config, database, local, owner, SystemClock(), SystemEntropy())
+    connected = peer_services.build(base, own, keyring)
+    outside = Outside(connected.network, connected.replication.verify)
+    services = dict(owner_services.build(base, outside))
+    connected.serve(Services(services[Typing], services[RoomAliases], services[Media]))
+    federation = connected.federation
+    services[Peers] = federation.peers
+    services[Overview] = Overview(database, federation.lines, own)
+    services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
+    services[AdminToken] = AdminToken(config.data_directory / "admin.token")
+    return Server(config, database, services, connected)

@@ -1,0 +1,84 @@
+"""What the owner sees of the connections: standings, grants, what waits, what was agreed."""
+
+from collections import Counter
+from dataclasses import asdict
+
+from federation import fingerprints
+from federation.lines import Lines
+from federation.own_identity import OwnIdentity
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import audit, frames, invitations, peers
+from homeserver.storage.database import Database
+from homeserver.storage.invitations import Invitation
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import View
+
+
+class Overview:
+    """Describes; changes nothing."""
+
+    def __init__(self, database: Database, lines: Lines, own: OwnIdentity) -> None:
+        self._database = database
+        self._lines = lines
+        self._own = own
+
+    def status(self) -> JsonObject:
+        """Who this server is, and how much waits in both directions."""
+        known = self._database.read(peers.load_peers)
+        waiting = [self._database.read(lambda view, p=peer: _waiting(view, p)) for peer in known]  # type: ignore[misc]
+        return {
+            "server_name": self._own.server_name,
+            "node_id": self._own.node_id,
+            "peers": dict(Counter(peer.standing for peer in known)),
+            "outbox_pending": sum(outbox for outbox, _ in waiting),
+            "inbox_pending": sum(inbox for _, inbox in waiting),
+        }
+
+    def peer(self, peer: Peer) -> JsonObject:
+        """One connection; times are milliseconds since 1970."""
+        outbox, inbox = self._database.read(lambda view: _waiting(view, peer))
+        line = self._lines.find(peer.server_name)
+        ids = sorted((self._own.node_id, peer.node_id))
+        return {
+            "server_name": peer.server_name,
+            "node_id": peer.node_id,
+            "name": peer.name,
+            "standing": peer.standing,
+            "how": peer.how,
+            "connected_at": peer.connected_at,
+            "last_heard_at": peer.heard_at,
+            "paused_because": peer.paused_because,
+            "alarm": peer.alarm,
+            "route": line.routes[0] if line is not None and line.routes else None,
+            "outbox_pending": outbox,
+            "inbox_pending": inbox,
+            "lost": self._database.read(lambda view: frames.losses(view, peer.server_name)),
+            "words": fingerprints.words(*(node_id.encode() for node_id in ids)),
+            "grants_given": peer.grants,
+            "grants_received": peer.granted,
+        }
+
+    def invitations(self) -> list[JsonObject]:
+        """Every invitation of ours that is not forgotten yet, without its secret."""
+        return [_invitation(one) for one in self._database.read(invitations.load_invitations)]
+
+    def trail(self, server_name: ServerName | None = None) -> list[JsonObject]:
+        """The evidence of consent, oldest first; of one peer or of all."""
+        entries = [asdict(entry) for entry in self._database.read(audit.trail)]
+        return [one for one in entries if server_name in (None, one["server_name"])]
+
+
+def _waiting(view: View, peer: Peer) -> tuple[int, int]:
+    waiting = frames.count_waiting(view, peer.server_name)
+    return sum(waiting.values()), frames.count_frames(view, peer.server_name)
+
+
+def _invitation(invitation: Invitation) -> JsonObject:
+    return {
+        "id": invitation.intake,
+        "state": invitation.ticket,
+        "how": invitation.how,
+        "created_at": invitation.created_at,
+        "expires_at": invitation.expires_at,
+    }

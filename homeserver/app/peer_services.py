@@ -1,0 +1,89 @@
+"""Everything that deals with peers: the channel to them, and rooms and keys over it."""
+
+from dataclasses import dataclass
+
+from federation.assembly import Federation, World
+from federation.desk import Terms
+from federation.own_identity import OwnIdentity
+from federation.peer_network import ConnectedPeers, Questions
+from federation.ratchets.interface import Ratchets
+from federation.replication.rendering import OwnEvents
+from federation.replication.service import Replication, Services
+from federation.transport.http import FederationDoor, HttpTransport
+from homeserver.app.foundation import Foundation
+from homeserver.config import Config
+from homeserver.encryption import device_keys
+from homeserver.keyring import Keyring
+from homeserver.matrix.identifiers import localpart
+from homeserver.outbound import Outbound
+
+
+@dataclass(frozen=True, slots=True)
+class PeerServices:
+    """Peers, as the rest of the server deals with them."""
+
+    federation: Federation
+    replication: Replication
+    network: ConnectedPeers
+    outbound: Outbound
+    door: FederationDoor
+
+    def serve(self, services: Services) -> None:
+        """Answer peers with what the core offers. Once, before the start."""
+        self.replication.serve(self.federation.requests, self.federation.inbox, services)
+
+    def start(self) -> None:
+        """Open the doors and begin to work."""
+        self.federation.lines.when_opened.append(self.replication.greet)
+        self.federation.start()
+
+    async def stop(self) -> None:
+        """Stop working; nothing is lost."""
+        await self.federation.stop()
+        await self.replication.close()
+        await self.outbound.close()
+
+
+def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
+    """Build what asks peers; `serve` adds later what answers them."""
+    outbound = Outbound()
+    world = World(base.database, keyring, base.clock, base.entropy, HttpTransport(outbound))
+    settings = base.config.federation
+    terms = Terms(localpart(base.owner), routes(base.config), settings)
+    federation = Federation(world, own, _ratchets(settings.ratchets), OwnEvents(settings), terms)
+    replication = Replication(
+        base.database,
+        base.local,
+        base.clock,
+        own.identity,
+        Questions(federation.requests).ask,
+    )
+    network = ConnectedPeers(
+        base.database,
+        federation.requests,
+        federation.outbox,
+        replication.cards,
+        replication.entering,
+        settings.strangers_in_rooms,
+    )
+    federation.peers.when_ended.append(device_keys.forget_peer)
+    door = FederationDoor(federation.reception.receive)
+    return PeerServices(federation, replication, network, outbound, door)
+
+
+def routes(config: Config) -> tuple[str, ...]:
+    """Where peers find this server: what the owner says, else where it listens."""
+    if config.server.public_urls:
+        return config.server.public_urls
+    listener = config.listener_serving("federation")
+    return () if listener is None else (listener.url,)
+
+
+def _ratchets(library: str) -> Ratchets:
+    if library == "vodozemac":
+        from federation.ratchets.vodozemac import Vodozemac
+
+        return Vodozemac()
+    from federation.ratchets.libolm import Libolm
+
+    return Libolm()
