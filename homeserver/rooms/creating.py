@@ -116,7 +116,7 @@ class _Creation:
             if wish.is_direct:
                 content["is_direct"] = True
             invitation = drafting.membership(self.creator, user_id, "invite", content)
-            room = inviting.invite(work, self.local, room, invitation, self.now_ms)
+            room = inviting.change_membership(work, self.local, room, invitation, self.now_ms)[1]
         return room.room_id
 
     def _begin(self, work: UnitOfWork, wish: Wish, preset: Preset) -> Room:

@@ -1,4 +1,4 @@
-"""Invite somebody, here or on a connected server, and tell the servers that are not in the room.
+"""Change memberships, and tell the servers that are not in the room: of invitations above all.
 
 Spec: server-server-api#inviting-to-a-room
 """
@@ -41,13 +41,18 @@ def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) 
             )
 
 
-def invite(work: UnitOfWork, local: LocalServer, room: Room, intent: Intent, now_ms: int) -> Room:
-    """Append an invitation; a connected server that is not in the room gets it in the outbox."""
-    user_id = UserId(intent.state_key or "")
-    check_connected(work, local, (user_id,))
+def change_membership(
+    work: UnitOfWork, local: LocalServer, room: Room, intent: Intent, now_ms: int
+) -> tuple[Event, Room]:
+    """Append a membership; a connected server outside the room gets it in the outbox.
+
+    Somebody on a server that we are not connected to cannot be invited.
+    """
+    if intent.content.get("membership") == "invite":
+        check_connected(work, local, (UserId(intent.state_key or ""),))
     event, appended = drafting.say(work, local, room, intent, now_ms)
     tell_outsider(work, local, appended.room, event)
-    return appended.room
+    return event, appended.room
 
 
 def tell_outsider(work: UnitOfWork, local: LocalServer, room: Room, event: Event) -> None:

@@ -20,7 +20,6 @@ from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.state import MissingEvents
 from homeserver.storage import peers, rooms
 from homeserver.storage.database import Database
-from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _MOST_SERVERS_ASKED = 5
@@ -77,10 +76,9 @@ class Membership:
         now_ms = self._clock.now_ms()
 
         def invite(work: UnitOfWork) -> None:
-            room = drafting.load_room(work, room_id)
             shown = inviting.profile_of(work, user_id) | content
             intent = drafting.membership(requester.user_id, user_id, "invite", shown)
-            inviting.invite(work, self._local, room, intent, now_ms)
+            _say(work, self._local, room_id, intent, now_ms)
 
         await self._database.write(invite)
 
@@ -255,10 +253,9 @@ class Membership:
 
 def _say(
     work: UnitOfWork, local: LocalServer, room_id: RoomId, intent: drafting.Intent, now_ms: int
-) -> Room:
-    event, appended = drafting.say(work, local, drafting.load_room(work, room_id), intent, now_ms)
-    inviting.tell_outsider(work, local, appended.room, event)
-    return appended.room
+) -> None:
+    room = drafting.load_room(work, room_id)
+    inviting.change_membership(work, local, room, intent, now_ms)
 
 
 def _take_in(work: UnitOfWork, found: JoinedRoom) -> None:

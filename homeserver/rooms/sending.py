@@ -9,7 +9,7 @@ from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import drafting, state
+from homeserver.rooms import drafting, inviting, state
 from homeserver.rooms.appending import Origin
 from homeserver.rooms.drafting import Intent
 from homeserver.rooms.local_server import LocalServer
@@ -69,8 +69,6 @@ class RoomSender:
         Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
         """
         intent = Intent(requester.user_id, event_type, content, state_key)
-        if event_type == "m.room.member" and content.get("membership") == "invite":
-            raise errors.Forbidden("Use /invite to invite somebody.")
         now_ms = self._clock.now_ms()
 
         def send(work: UnitOfWork) -> EventId:
@@ -132,7 +130,9 @@ def _send_state(
     entry = state.load_entry(work, current, (intent.type, intent.state_key or ""))
     if entry is not None and entry.content == intent.content and entry.sender == intent.sender:
         return entry.event_id
-    return drafting.say(work, local, room, intent, now_ms)[0].event_id
+    if intent.type != "m.room.member":
+        return drafting.say(work, local, room, intent, now_ms)[0].event_id
+    return inviting.change_membership(work, local, room, intent, now_ms)[0].event_id
 
 
 def _check_may_redact(work: UnitOfWork, room: Room, user_id: UserId, target: EventId) -> None:

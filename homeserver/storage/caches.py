@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from homeserver.matrix.events import Event, StateMap
-from homeserver.matrix.identifiers import EventId, ServerName
+from homeserver.matrix.identifiers import EventId
 from homeserver.storage.unit_of_work import View
 
 K = TypeVar("K", bound=Hashable)
@@ -21,7 +21,6 @@ V = TypeVar("V")
 # Weights: one for each event, one for each entry of a state map.
 _EVENTS = 10_000
 _STATE_ENTRIES = 200_000
-_SERVER_SETS = 2_000
 
 
 class Lru(Generic[K, V]):
@@ -65,9 +64,6 @@ class Caches:
 
     events: Lru[tuple[EventId, bool], Event] = field(default_factory=lambda: Lru(_EVENTS))
     states: Lru[int, StateMap] = field(default_factory=lambda: Lru(_STATE_ENTRIES))
-    servers: Lru[tuple[str, int], frozenset[ServerName]] = field(
-        default_factory=lambda: Lru(_SERVER_SETS)
-    )
     next_state_id: int | None = None
 
 

@@ -27,13 +27,14 @@ from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.sending import RoomSender
-from homeserver.rooms.timeline import RoomTimeline
+from homeserver.rooms.timeline import PageRequest, RoomTimeline
 from homeserver.storage import events, frames, peers, room_state, rooms, sharing
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 from homeserver.storage.wake_ups import WakeUps
+from homeserver.sync.filters import RoomEventFilter
 from tests.rooms import answering
 
 
@@ -189,6 +190,18 @@ class Server:
             if stored.event.type == "m.room.message" and "body" in stored.event.content
         ]
 
+    async def texts(self, room_id: RoomId) -> list[str]:
+        """Everything the owner reads when paging back to the beginning, oldest first."""
+        found: list[str] = []
+        start: str | None = None
+        while True:
+            request = PageRequest(limit=5, wanted=RoomEventFilter(), start=start)
+            page = await self.timeline.messages(self.requester, room_id, request)
+            found += [one["content"]["body"] for one in page["chunk"] if "body" in one["content"]]
+            if "end" not in page:
+                return found[::-1]
+            start = page["end"]
+
     async def connect(self, *others: "Server") -> None:
         """Make the servers peers of this one, and this one theirs."""
         for other in others:
@@ -233,6 +246,17 @@ def peer_named(name: ServerName) -> Peer:
         inviter=name,
         how="link",
     )
+
+
+async def shared_room(
+    alice: Server, *others: Server, version: str = "12", **wish: object
+) -> RoomId:
+    """A room of the first server's that the others have joined."""
+    room_id = await alice.create(version, invite=[other.user for other in others], **wish)
+    for other in others:
+        await other.take_in_items(alice)
+        await other.membership.join(other.requester, room_id, [], {})
+    return room_id
 
 
 @asynccontextmanager
