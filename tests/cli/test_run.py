@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from homeserver import app, errors
+from homeserver.app import initialising
 from homeserver.config import Config
+from homeserver.keyring import Keyring
 from tests.cli.conftest import Run
 
-Serve = Callable[[Config, Callable[[], None]], None]
+Serve = Callable[[Config, Keyring, Callable[[], None]], None]
 
 
 @pytest.fixture
@@ -23,6 +25,7 @@ def serve_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Serve], None]:
         module.serve = serve  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setattr(app, "running", module, raising=False)
+        monkeypatch.setattr(initialising, "unlock", lambda _config, _ask: Keyring(bytes(32)))
 
     return replace
 
@@ -36,7 +39,7 @@ def test_it_says_what_to_type_into_a_client_once_the_server_is_up(
     )
     served: list[Path] = []
 
-    def serve(config: Config, announce: Callable[[], None]) -> None:
+    def serve(config: Config, _keyring: Keyring, announce: Callable[[], None]) -> None:
         served.append(config.data_directory)
         announce()
 
@@ -49,7 +52,7 @@ def test_it_says_what_to_type_into_a_client_once_the_server_is_up(
 
 
 def test_it_says_nothing_before(run: Run, serve_with: Callable[[Serve], None]) -> None:
-    serve_with(lambda _config, _announce: None)
+    serve_with(lambda _config, _keyring, _announce: None)
     assert run("run").stdout == ""
 
 
@@ -63,7 +66,7 @@ def test_it_says_nothing_before(run: Run, serve_with: Callable[[Serve], None]) -
 def test_what_keeps_it_from_starting_is_one_sentence(
     run: Run, serve_with: Callable[[Serve], None], error: Exception, sentence: str
 ) -> None:
-    def serve(_config: Config, _announce: Callable[[], None]) -> None:
+    def serve(_config: Config, _keyring: Keyring, _announce: Callable[[], None]) -> None:
         raise error
 
     serve_with(serve)
