@@ -16,7 +16,7 @@ from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.matrix.visibility import Viewpoint
 from homeserver.rooms import state
-from homeserver.storage import room_state, rooms, sharing
+from homeserver.storage import peers, room_state, rooms, sharing
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import View
@@ -24,17 +24,25 @@ from homeserver.storage.unit_of_work import View
 EVERYBODY = frozenset({"join", "invite", "knock", "leave", "ban"})
 
 
+def is_carried(view: View, room_id: RoomId, peer: ServerName) -> bool:
+    """Whether the connection is for this room: one made by an introduction carries one room."""
+    known = peers.find_peer(view, peer)
+    return known is not None and known.room_id in (None, room_id)
+
+
 def check_in_room(view: View, room_id: RoomId, peer: ServerName) -> Room:
     """Raise unless the peer's server has somebody in the room now. Same answer as for no room."""
     room = rooms.find_room(view, room_id)
-    if room is None or peer not in sharing.present_servers(view, room_id):
+    is_present = peer in sharing.present_servers(view, room_id)
+    if room is None or not is_present or not is_carried(view, room_id, peer):
         raise errors.NotInRoom
     return room
 
 
 def may_send_into(view: View, room_id: RoomId, peer: ServerName) -> bool:
     """Whether a server is in the room, or was: what it says of that time still belongs there."""
-    return peer in rooms.servers_in_room(view, room_id, EVERYBODY)
+    was_present = peer in rooms.servers_in_room(view, room_id, EVERYBODY)
+    return was_present and is_carried(view, room_id, peer)
 
 
 def readable(

@@ -9,7 +9,7 @@ Spec: server-server-api#joining-rooms, server-server-api#leaving-rooms-rejecting
 from collections.abc import Mapping
 from typing import Any
 
-from federation.replication import bodies, packing, restricted, states
+from federation.replication import access, bodies, packing, restricted, states
 from federation.replication.bodies import MakeMembership, SendMembership
 from federation.replication.cards import Cards
 from federation.replication.fetching import Fetching
@@ -60,7 +60,7 @@ class Joining:
         user_id = identifiers.parse_user_id(asked.user_id)
         if identifiers.server_of(user_id) != peer:
             raise errors.Forbidden("That user lives on another server.")
-        return self._database.read(lambda view: self._template(view, asked, MADE[operation]))
+        return self._database.read(lambda view: self._template(view, peer, asked, MADE[operation]))
 
     async def answer_send(self, operation: str, peer: ServerName, body: JsonObject) -> JsonObject:
         """Append a signed membership and pass it on. A join is answered with the room's state.
@@ -70,7 +70,7 @@ class Joining:
         asked = bodies.read(SendMembership, body)
         pdu, membership = asked.event, SENT[operation]
         _check_own_membership(peer, pdu, membership)
-        room = self._database.read(lambda view: self._room(view, asked.room_id))
+        room = self._database.read(lambda view: self._room(view, asked.room_id, peer))
         if membership == "join" and restricted.is_authorised_here(self._local, pdu):
             pdu = self._database.read(lambda view: self._countersign(view, room, pdu))
         verified = await self._fetching.verified(peer, room, [pdu])
@@ -79,14 +79,17 @@ class Joining:
         event = verified[0]
         return await self._database.write(lambda work: self._take_in(work, peer, event))
 
-    def _room(self, view: View, room_id: RoomId) -> Room:
-        """A room that somebody of ours is in."""
-        if self._local.server_name not in sharing.present_servers(view, room_id):
+    def _room(self, view: View, room_id: RoomId, peer: ServerName) -> Room:
+        """A room that somebody of ours is in, and that the connection carries."""
+        is_inside = self._local.server_name in sharing.present_servers(view, room_id)
+        if not is_inside or not access.is_carried(view, room_id, peer):
             raise errors.NotInRoom
         return Room(room_id, room_version(drafting.load_room(view, room_id).version_id))
 
-    def _template(self, view: View, asked: MakeMembership, membership: str) -> JsonObject:
-        version = self._room(view, asked.room_id).version
+    def _template(
+        self, view: View, peer: ServerName, asked: MakeMembership, membership: str
+    ) -> JsonObject:
+        version = self._room(view, asked.room_id, peer).version
         if membership != "leave" and version.id not in asked.ver:
             raise errors.UnsupportedRoomVersion(room_version=version.id)
         room = drafting.load_room(view, asked.room_id)

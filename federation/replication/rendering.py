@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from federation.replication import access
 from homeserver.config import FederationSettings
 from homeserver.matrix import canonical_json
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import peers, sharing
+from homeserver.storage import sharing
 from homeserver.storage.unit_of_work import View
 
 
@@ -22,8 +23,7 @@ class OwnEvents:
 
         A connection made for one room carries that room only.
         """
-        known = peers.find_peer(view, peer)
-        if known is None or known.room_id not in (None, room_id):
+        if not access.is_carried(view, room_id, peer):
             return ()
         found = sharing.own_events_after(view, room_id, after, limit, peer)
         return [

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from federation import payloads
 from federation.payloads import CONNECTION, Payload
-from federation.replication import verification
+from federation.replication import access, verification
 from federation.replication.cards import Cards
 from federation.replication.verification import Room
 from homeserver import ephemeral, errors, metrics
@@ -147,6 +147,8 @@ class Updates:
         event = verification.check(told.event, room, key_at)
         if identifiers.server_of(event.sender) != peer:
             raise errors.Forbidden("That user lives on another server.")
+        if not access.is_carried(work, event.room_id, peer):
+            raise errors.Forbidden("This connection is for another room.")
         if event.type != "m.room.member" or not event.is_state:
             raise errors.BadEvent("That is not a membership.")
         return event

@@ -222,3 +222,19 @@ async def test_keys_are_left_with_the_peer_when_the_connection_opens(pair: Pair)
 
     await until(deposited)
     assert ann.database.read(lambda view: peers.may(view, ben.name, "messages"))
+
+
+async def test_after_a_revoke_and_a_new_consent_what_was_missed_comes(pair: Pair) -> None:
+    ann, ben = pair
+    room_id = await shared_room(ann, ben)
+    await until(lambda: ann.state(room_id) == ben.state(room_id))
+    await ann.federation.peers.revoke(ben.name)
+    await ann.say(room_id, "while apart")
+    await asyncio.sleep(0.2)
+    assert ben.texts(room_id) == []
+    issued = await ann.federation.peers.invite()
+    await ben.federation.peers.connect(issued.link)
+    await until_said(ben, room_id, "while apart")
+    await ann.say(room_id, "together again")
+    await until_said(ben, room_id, "together again")
+    assert ben.texts(room_id) == ["while apart", "together again"]

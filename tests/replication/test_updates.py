@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from federation.replication import greetings
+from federation.replication import greetings, service
 from homeserver import errors
 from homeserver.encryption.device_keys import DeviceKeys
 from homeserver.encryption.to_device import ToDevice
@@ -219,3 +219,65 @@ async def test_a_question_that_makes_no_sense_is_refused(
     alice, bob = pair
     with pytest.raises(errors.BadJson):
         await alice.answers.answer(bob.name, operation, body)
+
+
+async def test_a_transaction_and_the_row_of_its_frame_are_one(pair: Pair) -> None:
+    alice, bob = pair
+    room_id = await shared_room(alice, bob)
+    await alice.say(room_id, "once")
+    pdu = alice.timeline(room_id)[-1].event.pdu
+    content = {
+        "sender": alice.user,
+        "type": "m.dummy",
+        "message_id": "1",
+        "messages": {bob.user: {"*": {"body": "once"}}},
+    }
+    parts: JsonObject = {
+        "pdus": [pdu],
+        "hidden_pdus": [],
+        "edus": [],
+        "items": [{"kind": "m.direct_to_device", "body": content}],
+    }
+
+    def crash(_work: UnitOfWork) -> None:
+        raise RuntimeError
+
+    def count() -> int:
+        return len(
+            bob.database.read(
+                lambda view: encryption.to_device_since(
+                    view, bob.user, bob.requester.device_id, 0, bob.database.position, 10
+                )
+            )
+        )
+
+    with pytest.raises(RuntimeError):
+        await service.take_in_transaction(bob.intake, bob.updates, alice.name, parts, crash)
+    assert (bob.texts(room_id), count()) == ([], 0)
+    done: list[bool] = []
+    await service.take_in_transaction(
+        bob.intake, bob.updates, alice.name, parts, lambda _work: done.append(True)
+    )
+    assert (bob.texts(room_id), count(), done) == (["once"], 1, [True])
+
+
+async def test_a_connection_for_one_room_carries_that_room_only(pair: Pair) -> None:
+    alice, bob = pair
+    room_id = await shared_room(alice, bob)
+    other_id = await shared_room(alice, bob)
+    for server, peer in ((alice, bob), (bob, alice)):
+        await server.database.write(
+            lambda work, peer=peer: peers.change_peer(work, peer.name, room_id=room_id)  # type: ignore[misc]
+        )
+    await alice.say(room_id, "carried")
+    await alice.say(other_id, "not carried")
+    await settle(alice, bob)
+    assert bob.texts(room_id) == ["carried"]
+    assert bob.texts(other_id) == []
+    newest = alice.timeline(other_id)[-1].event
+    await bob.intake.take_in(alice.name, [newest.pdu])
+    assert bob.texts(other_id) == []
+    with pytest.raises(errors.NotInRoom):
+        await alice.answers.answer(
+            bob.name, "event", {"room_id": other_id, "event_ids": [newest.event_id]}
+        )
