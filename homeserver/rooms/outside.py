@@ -122,5 +122,14 @@ def _parse(pdu: Any, version: RoomVersion) -> Event | None:
 def _show(work: UnitOfWork, event: Event, room_state: Sequence[Any]) -> None:
     events.save_outliers(work, [event], frozenset())
     shown = consequences.memberships_from([event], work.next_position())
-    rooms.save_outside_membership(work, shown[0], room_state)
+    rooms.save_outside_membership(work, shown[0], [*_others(room_state, event), event.pdu])
     work.wake(wake_ups.SYNC)
+
+
+def _others(room_state: Sequence[Any], event: Event) -> list[Any]:
+    """Without an earlier membership of the same user: clients go by the one event they find."""
+    return [
+        entry
+        for entry in room_state
+        if not isinstance(entry, dict) or (entry.get("type"), entry.get("state_key")) != event.key
+    ]
