@@ -4,7 +4,7 @@ Spec: client-server-api#creation
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from homeserver import errors
 from homeserver.matrix import identifiers, signing
@@ -142,6 +142,10 @@ class _Creation:
             origin_server_ts=self.now_ms,
         )
         create = drafting.build(self.local, draft, self.version.id)
+        while self.version.room_id_is_create_event and rooms.find_room(work, create.room_id):
+            # The same wish in the same millisecond would be the same event, and the same room.
+            draft = replace(draft, origin_server_ts=draft.origin_server_ts + 1)
+            create = drafting.build(self.local, draft, self.version.id)
         return appending.append(work, create).room
 
     def _intents(self, work: UnitOfWork, wish: Wish, preset: Preset) -> list[Intent]:

@@ -239,3 +239,14 @@ async def test_a_refused_event_leaves_nothing_behind(alice: Server) -> None:
         await alice.set_state(room_id, "m.room.name", name="no")
 
     assert alice.current(room_id) == before
+
+
+async def test_two_rooms_wished_for_in_the_same_millisecond_are_two(
+    alice: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = alice.clock.now_ms()
+    monkeypatch.setattr(alice.clock, "now_ms", lambda: now)
+
+    rooms = [await alice.create("12") for _ in range(3)]
+
+    assert len(set(rooms)) == 3
