@@ -4,15 +4,14 @@ Stable: the command line and the console are built on it, and other tools may be
 carries the token of the data directory.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from importlib.metadata import version
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
 from api.authentication import Administrator
 from api.routing import JsonBody, Routes
+from federation import reach
 from federation.overview import Overview
 from federation.peers import Peers
 from homeserver.matrix.canonical_json import JsonObject
@@ -60,7 +59,7 @@ async def invite(admin: Administrator, peers: Peers, about: About) -> JsonObject
         "id": issued.intake,
         "link": issued.link,
         "expires_at": issued.expires_at,
-        "loopback_only": all(is_loopback(route) for route in about.routes),
+        "loopback_only": all(reach.is_loopback(route) for route in about.routes),
     }
 
 
@@ -153,12 +152,3 @@ async def show_audit(admin: Administrator, overview: Overview) -> JsonObject:
     """Who agreed to what, when and how, oldest first."""
     del admin
     return {"audit": overview.trail()}
-
-
-def is_loopback(route: str) -> bool:
-    """Whether a route leads nowhere but to this machine."""
-    host = urlsplit(route).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
