@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config
 from homeserver.matrix.identifiers import UserId
 from homeserver.ports import Clock, Entropy
@@ -17,5 +18,14 @@ class Foundation:
     database: Database
     local: LocalServer
     owner: UserId
-    clock: Clock
-    entropy: Entropy
+    surroundings: Surroundings
+
+    @property
+    def clock(self) -> Clock:
+        """The only source of time."""
+        return self.surroundings.clock
+
+    @property
+    def entropy(self) -> Entropy:
+        """The only source of chance."""
+        return self.surroundings.entropy

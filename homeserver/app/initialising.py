@@ -8,11 +8,10 @@ from pathlib import Path
 from federation import own_identity
 from homeserver import errors, keyring
 from homeserver.accounts import passwords, registration
+from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import ServerName, UserId, parse_user_id
-from homeserver.ports import SystemClock, SystemEntropy
-from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
 
 
@@ -39,13 +38,29 @@ def initialise(config: Config, user_name: str, password: str) -> Initialised:
     directory = config.data_directory
     if own_identity.exists(directory):
         raise AlreadyInitialised
+    password_hash = passwords.hash_at_once(password)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clock = SystemClock()
+    opened = keyring.open_keyring(directory, passphrase(config))
+    return asyncio.run(found(config, opened, (user_name, password_hash), Surroundings()))
+
+
+async def found(
+    config: Config, opened: Keyring, owner: tuple[str, str], surroundings: Surroundings
+) -> Initialised:
+    """Make the keys and the account; `owner` is the short user name and the password's hash."""
+    now = surroundings.clock.now_ms()
     name = ServerName(config.server.server_name) if config.server.server_name else None
-    own, phrase = own_identity.create(SystemEntropy(), clock.now_ms(), name)
+    own, phrase = own_identity.create(surroundings.entropy, now, name)
+    user_name, password_hash = owner
     user_id = parse_user_id(f"@{user_name}:{own.server_name}")
-    own_identity.save(own, directory, keyring.open_keyring(directory, passphrase(config)))
-    asyncio.run(_create_owner(config, user_id, password, clock.now_ms()))
+    own_identity.save(own, config.data_directory, opened)
+    database = surroundings.open_database(config.database_url, WakeUps())
+    try:
+        await database.write(
+            lambda work: registration.create_owner(work, user_id, password_hash, now)
+        )
+    finally:
+        database.close()
     return Initialised(own.server_name, user_id, own.node_id, phrase)
 
 
@@ -65,14 +80,3 @@ def unlock(config: Config, ask: Callable[[], str]) -> Keyring:
     if known is None and keyring.is_locked(config.data_directory):
         known = ask()
     return keyring.open_keyring(config.data_directory, known)
-
-
-async def _create_owner(config: Config, user_id: UserId, password: str, now_ms: int) -> None:
-    password_hash = await asyncio.to_thread(passwords.hash_at_once, password)
-    database = Database(config.database_url, WakeUps())
-    try:
-        await database.write(
-            lambda work: registration.create_owner(work, user_id, password_hash, now_ms)
-        )
-    finally:
-        database.close()

@@ -10,7 +10,6 @@ from homeserver.accounts.devices import Devices
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.interactive_auth import InteractiveAuth
 from homeserver.accounts.login import LogIn
-from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.rate_limits import RateLimit
 from homeserver.accounts.sessions import Sessions
@@ -61,7 +60,7 @@ def build(base: Foundation, outside: Outside) -> Mapping[type, Any]:
 def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
     limits = base.config.rate_limits
     attempts = RateLimit(limits.logins_per_minute, base.clock, is_enabled=limits.enabled)
-    passwords = Passwords()
+    passwords = base.surroundings.make_passwords()
     sessions = Sessions(base.database, base.clock, base.entropy)
     return [
         sessions,

@@ -47,10 +47,12 @@ class PeerServices:
 def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     """Build what asks peers; `serve` adds later what answers them."""
     outbound = Outbound()
-    world = World(base.database, keyring, base.clock, base.entropy, HttpTransport(outbound))
+    transport = base.surroundings.transport or HttpTransport(outbound)
+    world = World(base.database, keyring, base.clock, base.entropy, transport)
     settings = base.config.federation
     terms = Terms(localpart(base.owner), routes(base.config), settings)
-    federation = Federation(world, own, _ratchets(settings.ratchets), OwnEvents(settings), terms)
+    ratchets = base.surroundings.ratchets or _ratchets(settings.ratchets)
+    federation = Federation(world, own, ratchets, OwnEvents(settings), terms)
     replication = Replication(
         base.database,
         base.local,

@@ -20,17 +20,19 @@ from homeserver.app import owner_services, peer_services
 from homeserver.app.foundation import Foundation
 from homeserver.app.owner_services import Outside
 from homeserver.app.peer_services import PeerServices
+from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config
 from homeserver.ephemeral import Presences, Typing, TypingBoard
 from homeserver.keyring import Keyring
 from homeserver.media import Media
-from homeserver.ports import SystemClock, SystemEntropy
 from homeserver.push import rules
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.local_server import LocalServer
 from homeserver.storage import accounts
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
+
+_THE_REAL_ONES = Surroundings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,16 @@ class Server:
         self.database.close()
 
 
-def build(config: Config, keyring: Keyring) -> Server:
+def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_REAL_ONES) -> Server:
     """Build a server; needs a running event loop."""
     own = own_identity.load(config.data_directory, keyring)
-    database = Database(config.database_url, WakeUps())
+    database = surroundings.open_database(config.database_url, WakeUps())
     owner = database.read(accounts.find_owner)
     if owner is None:
         database.close()
         raise errors.NotFound("This database has no owner; `homeserver init` makes one.")
     local = LocalServer(own.server_name, own.event_key)
-    base = Foundation(config, database, local, owner, SystemClock(), SystemEntropy())
+    base = Foundation(config, database, local, owner, surroundings)
     connected = peer_services.build(base, own, keyring)
     outside = Outside(connected.network, connected.replication.verify)
     services = dict(owner_services.build(base, outside))
