@@ -3,6 +3,7 @@
 No unit of work may be open while asking.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,12 @@ from homeserver.matrix.room_versions import RoomVersion
 from homeserver.storage import events
 from homeserver.storage.database import Database
 
-# A room with a larger state is not for a personal server.
+# A room with a larger state is not for a personal server; nor may a peer answer without end. Each
+# answer has 200 KiB at most.
 _MOST_STATE = 50_000
+_MOST_PAGES = 300
+# Others have their turn between so many signatures.
+_CHECKED_AT_ONCE = 50
 _EVENTS_PER_ASK = 300
 
 
@@ -50,7 +55,13 @@ class Fetching:
     async def verified(self, peer: ServerName, room: Room, pdus: Sequence[Any]) -> list[Event]:
         """Those of some PDUs that are events of this room, as their senders signed them."""
         key_at = await self._cards.keys_for(peer, room.room_id, pdus)
-        return verification.check_all(pdus, room, key_at)
+        found: dict[EventId, Event] = {}
+        for start in range(0, len(pdus), _CHECKED_AT_ONCE):
+            some = verification.check_all(pdus[start : start + _CHECKED_AT_ONCE], room, key_at)
+            for event in some:
+                found.setdefault(event.event_id, event)
+            await asyncio.sleep(0)
+        return list(found.values())
 
     async def ask_missing_events(self, peer: ServerName, room: Room, edge: Edge) -> list[Event]:
         """What lies between events that we have and events whose past we lack."""
@@ -78,7 +89,9 @@ class Fetching:
         """Events by their IDs; those that the peer does not give are missing."""
         found: dict[EventId, Event] = {}
         waiting = list(event_ids)
-        while waiting:
+        for _ in range(_MOST_PAGES):
+            if not waiting:
+                break
             asked = waiting[: bodies.EVENTS_PER_QUESTION]
             body: JsonObject = {"room_id": room.room_id, "event_ids": asked}
             answer = await self._ask(peer, "event", body)
@@ -96,7 +109,9 @@ class Fetching:
         state: set[EventId] = set()
         chain: set[EventId] = set()
         offset: int | None = 0
-        while offset is not None and len(state) + len(chain) < _MOST_STATE:
+        for _ in range(_MOST_PAGES):
+            if offset is None or len(state) + len(chain) > _MOST_STATE:
+                break
             body: JsonObject = {"room_id": room.room_id, "event_id": event_id, "offset": offset}
             answer = await self._ask(peer, "state_ids", body)
             state |= {EventId(one) for one in bodies.texts(answer, "pdu_ids")}
@@ -111,7 +126,9 @@ async def complete_join(
     """The answer to `send_join` with every page of the state, still to be verified."""
     state, chain = bodies.listed(answer, "state"), bodies.listed(answer, "auth_chain")
     offset = _further(answer.get("next"), 0)
-    while offset is not None and len(state) + len(chain) < _MOST_STATE:
+    for _ in range(_MOST_PAGES):
+        if offset is None or len(state) + len(chain) > _MOST_STATE:
+            break
         body: JsonObject = {"room_id": room_id, "event_id": event_id, "offset": offset}
         page = await ask(peer, "state", body)
         state = state + bodies.listed(page, "pdus")

@@ -229,6 +229,7 @@ async def test_after_a_revoke_and_a_new_consent_what_was_missed_comes(pair: Pair
     room_id = await shared_room(ann, ben)
     await until(lambda: ann.state(room_id) == ben.state(room_id))
     await ann.federation.peers.revoke(ben.name)
+    await ben.federation.peers.revoke(ann.name)
     await ann.say(room_id, "while apart")
     await asyncio.sleep(0.2)
     assert ben.texts(room_id) == []
