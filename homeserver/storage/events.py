@@ -66,13 +66,7 @@ Index("ix_events_room_timeline", events.c.room_id, events.c.position, events.c.r
 # Which rooms have changed?
 Index("ix_events_position", events.c.position)
 # Has this device sent this transaction already?
-Index(
-    "ix_events_transaction",
-    events.c.transaction_device,
-    events.c.transaction_id,
-    sqlite_where=events.c.transaction_device.is_not(None),
-    postgresql_where=events.c.transaction_device.is_not(None),
-)
+Index("ix_events_transaction", events.c.transaction_device, events.c.transaction_id)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,10 +1,9 @@
 """What all tables share: the metadata, portable column types, and upsert."""
 
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql.dml import Insert as PostgresInsert
+from sqlalchemy import BigInteger, Column, Insert, Integer, MetaData, String, Table
 from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
 
 metadata = MetaData(
@@ -30,17 +29,29 @@ counters = Table(
 @lru_cache(maxsize=512)
 def upsert(
     table: Table, dialect: str, columns: tuple[str, ...], changes: tuple[str, ...] | None
-) -> SqliteInsert | PostgresInsert:
+) -> Insert:
     """Insert a row, or change the one with the same primary key.
 
     `changes` names the columns to change then: all that are not the key where None is given; with
     an empty tuple an existing row stays as it is.
     """
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    insert: Any = _insert(table, dialect)
     key = [column.name for column in table.primary_key.columns]
     changed = changes if changes is not None else tuple(c for c in columns if c not in key)
-    if not changed:
-        return insert.on_conflict_do_nothing(index_elements=key)
-    return insert.on_conflict_do_update(
-        index_elements=key, set_={name: insert.excluded[name] for name in changed}
+    statement: Insert = (
+        insert.on_conflict_do_update(
+            index_elements=key, set_={name: insert.excluded[name] for name in changed}
+        )
+        if changed
+        else insert.on_conflict_do_nothing(index_elements=key)
     )
+    return statement
+
+
+def _insert(table: Table, dialect: str) -> Insert:
+    """An INSERT that knows ON CONFLICT; what one dialect needs is loaded only where it is used."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql.dml import Insert as PostgresInsert
+
+        return PostgresInsert(table)
+    return SqliteInsert(table)
