@@ -15,7 +15,7 @@ from tests.end_to_end import watched
 
 BUCKETS = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10)
 ODD_SIZES = (0, 1, 1023, 1025, 5_000, (256 << 10) - 1, (256 << 10) + 1, 300_000)
-METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LETMEIN")
+METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LOCK", "SEARCH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def answer_to(server: Server, method: str, path: str, body: bytes = b"") -> byte
 
 def refusal(server: Server) -> bytes:
     """What a stranger with the right size of box gets at an address that never was."""
-    path = "/_federation/v1/deliver/" + "A" * 22
+    path = "/_federation/v1/deliver/" + "a" * 32
     return answer_to(server, "POST", path, random.Random(0).randbytes(1 << 10))
 
 
@@ -103,7 +103,7 @@ def test_every_odd_size_is_refused_with_the_same_bytes(scene: Scene) -> None:
     chance = random.Random(2)
     tries = {
         f"{path} {size}": ("POST", path, chance.randbytes(size))
-        for path in [*scene.every_path, "/_federation/v1/deliver/" + "B" * 22]
+        for path in [*scene.every_path, "/_federation/v1/deliver/" + "b" * 32]
         for size in ODD_SIZES
     }
     assert differing(scene.alice, tries) == {}
@@ -114,9 +114,23 @@ def test_every_method_is_refused_with_the_same_bytes(scene: Scene) -> None:
     tries = {
         f"{method} {path}": (method, path, body)
         for method in METHODS
-        for path in [*scene.every_path, "/_federation/v1/deliver/" + "C" * 22]
+        for path in [*scene.every_path, "/_federation/v1/deliver/" + "c" * 32]
     }
     assert differing(scene.alice, tries) == {}
+
+
+def test_what_is_no_method_tells_nothing_of_the_address(scene: Scene) -> None:
+    """HTTP's own refusal quotes the request, so every one has an address of the same length."""
+    answers = {
+        answer_to(scene.alice, "LETMEIN", path).replace(path.encode(), b"")
+        for path in [*scene.every_path, "/_federation/v1/deliver/" + "0" * 32]
+    }
+    assert len({without_date(answer) for answer in answers}) == 1
+
+
+def without_date(answer: bytes) -> bytes:
+    lines = answer.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if not line.lower().startswith(b"date:"))
 
 
 def test_asking_for_the_head_alone_gets_the_head_of_the_same_bytes(scene: Scene) -> None:
@@ -134,18 +148,19 @@ def test_every_path_below_federation_is_refused_with_the_same_bytes(scene: Scene
         "/_federation/v1/deliver",
         "/_federation/v1/deliver/",
         "/_federation/v1/deliver/x",
+        "/_federation/v1/deliver/" + "A" * 22,
         "/_federation/v1/deliver/" + "x" * 4_000,
         "/_federation/v1/deliver/%00",
         "/_federation/v1/deliver/%ff%fe",
         "/_federation/v1/deliver/a/b/c",
         "/_federation/v1/version",
-        "/_federation/v2/deliver/" + "A" * 22,
+        "/_federation/v2/deliver/" + "a" * 32,
         "/_federation/metrics",
         address + "/",
         address + "/x",
         address + "?x=1",
         address + "%20",
-        address.upper(),
+        f"/_federation/v1/deliver/{address.rpartition('/')[2].upper()}",
     ]
     body = random.Random(4).randbytes(1 << 10)
     tries = {
@@ -169,7 +184,7 @@ def test_a_refusal_names_no_program_and_no_time(scene: Scene) -> None:
 def test_a_stranger_leaves_no_line_in_the_log_and_no_word_in_the_audit(scene: Scene) -> None:
     log = scene.lonely.log_file.read_bytes()
     for number in range(50):
-        path = f"/_federation/v1/deliver/{number:022}"
+        path = f"/_federation/v1/deliver/{number:032x}"
         answer_to(scene.lonely, "POST", path, random.Random(number).randbytes(4 << 10))
     assert scene.lonely.log_file.read_bytes() == log
     assert scene.lonely.status()["inbox_pending"] == 0
