@@ -32,7 +32,7 @@ class AskForBytes(Protocol):
 
 
 class Patient:
-    """Asks again until the peer can be reached.
+    """Asks again until the peer can be reached and has time.
 
     For what is asked because of something the peer sent: that must not be lost for it, and nothing
     else comes from the peer meanwhile.
@@ -51,6 +51,10 @@ class Patient:
             try:
                 return await self._ask(peer, operation, body, timeout_s)
             except errors.PeerUnreachable:
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
+                pass
+            except errors.PeerRefused as refusal:
+                if refusal.extra.get("peer_errcode") != errors.LimitExceeded.errcode:
+                    raise
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
         raise errors.PeerUnreachable
