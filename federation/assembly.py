@@ -30,7 +30,7 @@ from homeserver.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
-_SWEEP_SECONDS = 60.0
+_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class Federation:
     async def _sweep(self) -> None:
         while True:
             try:
-                await self.peers.expire()
+                await self.peers.run_expiry()
             except Exception:
                 metrics.bump("unexpected_errors")
                 logger.exception("could not end what has expired")
-            await self._clock.sleep(_SWEEP_SECONDS)
+            await self._clock.sleep(_RETRY_SECONDS)

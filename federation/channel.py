@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from federation import envelope as envelopes
-from federation import turning
+from federation import turning, waiting
 from federation.envelope import BadEnvelope, Envelope
 from federation.filling import Filled, Offer, RoomSource
 from federation.lines import Line
@@ -90,16 +90,15 @@ class Channel:
         line.end_poll()
         if self.has_waiting(line):
             return True
-        line.poll = poll = asyncio.get_running_loop().create_future()
+        poll: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        line.poll = poll
         patience = min(float(patience_s), self._settings.poll_seconds)
-        sleeper = asyncio.ensure_future(self._party.clock.sleep(patience))
         try:
-            await asyncio.wait({poll, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+            has_something = await waiting.first_of(poll, self._party.clock, patience)
         finally:
-            sleeper.cancel()
             if line.poll is poll:
                 line.poll = None
-        return poll.done() and bool(poll.result())
+        return has_something and poll.result()
 
     async def _turn(self, line: Line, came: tuple[Envelope, bytes] | None) -> Turned:
         if line.is_closed:

@@ -192,7 +192,8 @@ class Connecting:
             routes=tuple(dict.fromkeys((*routes, *secrets.routes)))[:5],
             transcript=transcript,
         )
-        self._save_prove(work, handshake, secrets, own.node_id)
+        is_repair = handshake.is_repair or accepted.accept.is_connected
+        self._save_prove(work, replace(handshake, is_repair=is_repair), secrets, own.node_id)
 
     def _save_prove(
         self, work: UnitOfWork, handshake: Handshake, secrets: Secrets, own: str

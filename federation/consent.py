@@ -79,6 +79,7 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.NONE, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED),
     # Asked by the other side.
     (_S.REQUESTED, _T.INVITATION_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
+    (_S.REQUESTED, _T.REQUEST_CAME): Outcome(_S.REQUESTED),  # with another invitation
     (_S.REQUESTED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.REQUESTED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
     (_S.REQUESTED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.FORGET_HANDSHAKE,)),

@@ -90,6 +90,7 @@ class Desk:
             {
                 "olm_key": olm_key,
                 "name": self._terms.name,
+                "is_connected": handshake.is_repair,
                 "request_hash": asked.request_hash,
                 "epoch": epoch,
             },
@@ -163,11 +164,12 @@ class Desk:
 
     def _begin(self, invitation: Invitation, peer: Peer, raw: bytes, asked: Asked) -> bytes:
         step = Step.KNOCK_CAME if invitation.how == KNOCK else Step.REQUEST_CAME
-        is_repair = consent.is_connected(consent.Standing(peer.standing))
+        is_connected = consent.is_connected(consent.Standing(peer.standing))
         doing = Doing(self._now, "peer", invitation.how)
         peer, _ = consent_steps.take(self._work, peer, step, doing)
+        is_repair = is_connected or asked.request.is_connected
         handshake = self._handshake(invitation, raw, asked, is_repair=is_repair)
-        if not is_repair and self._has_to_ask(invitation, asked, peer):
+        if not is_connected and self._has_to_ask(invitation, asked, peer):
             invitations.save_handshake(self._work, handshake)
             words = {"server_name": peer.server_name, "name": asked.request.name}
             notices.tell_owner(self._work, self._now, "request", peer.node_id, words)

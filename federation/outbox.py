@@ -8,6 +8,7 @@ heard from.
 import asyncio
 import logging
 
+from federation import waiting
 from federation.channel import Channel
 from federation.envelope import BadEnvelope
 from federation.lines import Line, Lines
@@ -55,13 +56,7 @@ class Pace:
         if left <= 0:
             await line.wake.wait()
             return
-        waiter = asyncio.ensure_future(line.wake.wait())
-        sleeper = asyncio.ensure_future(self.clock.sleep(left))
-        try:
-            await asyncio.wait({waiter, sleeper}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-            sleeper.cancel()
+        await waiting.wait_for(line.wake, self.clock, left)
 
 
 class Outbox:

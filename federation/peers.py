@@ -4,11 +4,20 @@ Each verb runs the consent table in one unit of work with everything it causes, 
 closes what lives in memory.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from federation import consent, consent_steps, doors, fingerprints, grants, invitation_links
+from federation import (
+    consent,
+    consent_steps,
+    doors,
+    fingerprints,
+    grants,
+    invitation_links,
+    waiting,
+)
 from federation.connecting import Connecting
 from federation.consent import Effect, Outcome, Standing, Step, Ticket, Use
 from federation.consent_steps import Doing
@@ -22,11 +31,12 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames, invitations, notices, peers
 from homeserver.storage.database import Database
-from homeserver.storage.invitations import INVITEE, INVITER, Invitation
+from homeserver.storage.invitations import INVITER, Invitation
 from homeserver.storage.peers import Peer
-from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _SECRET_BYTES = 32
+_HOUR_MS = 3_600_000
 
 
 class NotNow(errors.Conflict):
@@ -68,6 +78,7 @@ class Peers:
         self._party = party
         self._lines = lines
         self._handshakes = handshakes
+        self._has_rescheduled = asyncio.Event()
         # What other parts do in the same unit of work: hide a peer's users, drop its deposits.
         self.when_ended: list[Callable[[UnitOfWork, ServerName], None]] = []
         # What other parts do in the unit of work that makes a connection active again.
@@ -204,6 +215,7 @@ class Peers:
             return edited
 
         edited: grants.Grants = await self._write(operation)
+        self._has_rescheduled.set()
         return edited
 
     async def pause_everything(self, *, is_paused: bool) -> None:
@@ -225,6 +237,19 @@ class Peers:
             self._handshakes.doors.close(bytes.fromhex(intake))
         for peer in self.load_all():
             self._lines.refresh(peer.server_name)
+
+    async def run_expiry(self) -> None:
+        """End what is over, as soon as it is, for ever."""
+        clock = self._party.clock
+        while True:
+            self._has_rescheduled.clear()
+            ends = self._database.read(_ends)
+            left = (min(ends, default=clock.now_ms() + 2 * _HOUR_MS) - clock.now_ms()) / 1000
+            if left < 0:
+                await self.expire()
+                left = 1.0
+            # An hour at most: the machine may have slept, and its clock may have been set.
+            await waiting.wait_for(self._has_rescheduled, clock, min(left + 0.001, 3_600.0))
 
     def _expire(self, work: UnitOfWork, now: int) -> list[str]:
         """Returns the intakes of invitations that are over."""
@@ -311,3 +336,21 @@ def _tell(work: UnitOfWork, outcome: Outcome, peer: Peer, kind: str, now: int) -
     if {Effect.TELL_OWNER, Effect.ASK_OWNER} & set(outcome.effects):
         words = {"server_name": peer.server_name, "name": peer.name}
         notices.tell_owner(work, now, kind, peer.node_id, words)
+
+
+def _ends(view: View) -> list[int]:
+    """When each thing that has an end is over."""
+    under_way = invitations.load_handshakes(view)
+    needed = {one.intake for one in under_way}
+    ends = [one.expires_at for one in under_way]
+    ends += [
+        one.expires_at
+        for one in invitations.load_invitations(view)
+        if one.ticket != Ticket.VOID.value and one.intake not in needed
+    ]
+    ends += [
+        peer.grants["expires_at"]
+        for peer in peers.load_peers(view)
+        if peer.grants.get("expires_at") is not None and peer.standing == Standing.ACTIVE.value
+    ]
+    return ends

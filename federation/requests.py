@@ -8,9 +8,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
-from federation import payloads
+from federation import payloads, waiting
 from federation.filling import FRAME_BYTES
 from federation.lines import MOST_WAITING_ASKS, Answer, Ask, Line, Lines
 from federation.payloads import OPERATIONS, OneAnswer, OneAsk
@@ -120,13 +119,7 @@ class Requests:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _await(self, future: "asyncio.Future[Reply]", timeout_s: float) -> Reply:
-        sleeper = asyncio.ensure_future(self._clock.sleep(timeout_s))
-        try:
-            waiting: set[asyncio.Future[Any]] = {future, sleeper}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeper.cancel()
-        if not future.done():
+        if not await waiting.first_of(future, self._clock, timeout_s):
             raise errors.PeerUnreachable
         return future.result()
 
@@ -155,15 +148,11 @@ class Requests:
         task.add_done_callback(tasks.discard)
 
     async def _answer_one(self, line: Line, ask: OneAsk) -> None:
-        sleeper = asyncio.ensure_future(self._clock.sleep(ask.lifetime_ms / 1000))
         working = asyncio.ensure_future(self._work(line.peer, ask))
         try:
-            waiting: set[asyncio.Future[Any]] = {sleeper, working}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
+            if await waiting.first_of(working, self._clock, ask.lifetime_ms / 1000):
                 self._answer(line, working.result())
         finally:
-            sleeper.cancel()
             working.cancel()
 
     async def _work(self, peer: ServerName, ask: OneAsk) -> Answer:

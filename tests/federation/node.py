@@ -47,7 +47,7 @@ class Rooms:
 class Node:
     """A server that can be stopped, and started again on the same database."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         directory: Path,
         name: str,

@@ -1,0 +1,127 @@
+"""Two servers in one process, a network under the test's control, and time that stands still."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from federation.ratchets.interface import Ratchets
+from federation.transport.memory import MemoryNetwork, Passing
+from homeserver import errors
+from homeserver.config import FederationSettings
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.storage import audit, notices, peers
+from tests.federation.manual_clock import ManualClock
+from tests.federation.node import Node
+
+
+class Chaos:
+    """Loses, doubles and delays boxes, as a seed decides."""
+
+    def __init__(self, clock: ManualClock, seed: int, loss: float = 0.25) -> None:
+        self.clock = clock
+        self.random = random.Random(seed)
+        self.loss = loss
+
+    async def before(self, passing: Passing) -> None:
+        await self._suffer()
+        passing.is_doubled = self.random.random() < self.loss
+
+    async def after(self, _passing: Passing) -> None:
+        await self._suffer()
+
+    async def _suffer(self) -> None:
+        if self.random.random() < self.loss:
+            raise errors.PeerUnreachable
+        if self.random.random() < self.loss:
+            await self.clock.sleep(self.random.random() * 20)
+
+
+class Meeting:
+    """Servers that share a network and a clock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = ManualClock()
+        self.network = MemoryNetwork()
+        self.nodes: list[Node] = []
+
+    def node(
+        self,
+        name: str,
+        *,
+        is_reachable: bool = True,
+        ratchets: Ratchets | None = None,
+        settings: FederationSettings | None = None,
+    ) -> Node:
+        routes = (f"http://{name}",) if is_reachable else ()
+        node = Node(
+            self.directory,
+            name,
+            self.network,
+            routes=routes,
+            clock=self.clock,
+            ratchets=ratchets,
+            settings=settings,
+        )
+        self.nodes.append(node)
+        self.start(node)
+        return node
+
+    def start(self, node: Node) -> None:
+        node.start()
+        for route in node.routes:
+            self.network.receivers[route] = node.receive
+
+    async def stop(self, node: Node) -> None:
+        for route in node.routes:
+            self.network.receivers.pop(route, None)
+        await node.stop()
+
+    async def restart(self, node: Node) -> None:
+        await self.stop(node)
+        self.start(node)
+
+    async def connect(self, inviter: Node, invitee: Node, how: str = "link") -> str:
+        issued = await inviter.federation.peers.invite(how)
+        await invitee.federation.peers.connect(issued.link)
+        await self.clock.until(lambda: are_connected(inviter, invitee))
+        return issued.link
+
+    def calm(self) -> None:
+        quiet = MemoryNetwork()
+        self.network.before, self.network.after = quiet.before, quiet.after
+
+    def disturb(self, seed: int, loss: float = 0.25) -> None:
+        chaos = Chaos(self.clock, seed, loss)
+        self.network.before, self.network.after = chaos.before, chaos.after
+
+
+def standing(node: Node, other: Node) -> str:
+    found = node.database.read(lambda view: peers.find_peer(view, other.server_name))
+    return "none" if found is None else found.standing
+
+
+def are_connected(one: Node, other: Node) -> bool:
+    return standing(one, other) == standing(other, one) == "active"
+
+
+def notices_of(node: Node) -> list[tuple[str, JsonObject]]:
+    found = node.database.read(notices.untold)
+    return [(notice.kind, notice.content) for notice in found]
+
+
+def steps_of(node: Node) -> list[tuple[str, str, str]]:
+    return [(entry.who, entry.step, entry.standing) for entry in node.database.read(audit.trail)]
+
+
+@pytest.fixture
+async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
+    met = Meeting(tmp_path)
+    yield met
+    for node in met.nodes:
+        await node.stop()
+
+
+Standings = Callable[[Node, Node], str]
