@@ -1,0 +1,260 @@
+"""A network that does to every box what the test, or the seed, decides.
+
+Each direction between two servers is a `Link` of its own, with its own faults. A delivery goes out
+over one link and its answer comes back over the other; what is lost shows itself only as silence.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from federation.transport.interface import Receive, Refused
+from homeserver import errors
+from homeserver.testing import chance
+from homeserver.testing.runs import Crashed
+
+Kind = Literal["request", "answer"]
+Fate = Literal["arrived", "lost", "refused", "doubled", "held", "damaged", "nobody there"]
+
+_REFUSAL_BYTES = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What one direction between two servers does to boxes. Chances are between 0 and 1."""
+
+    latency_s: float = 0.02
+    jitter_s: float = 0.0
+    loss: float = 0.0
+    duplication: float = 0.0
+    reordering: float = 0.0  # held back so long that newer ones overtake it
+    corruption: float = 0.0
+    bytes_per_second: float | None = None
+    held_s: float = 90.0  # the longest that a box is held back, or its double
+    is_cut: bool = False
+    only_answers: bool = False  # as through a NAT: whoever is behind it calls, nobody calls them
+
+
+CALM = Faults()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A box that set out, and what became of it."""
+
+    at: float
+    source: str
+    target: str
+    kind: Kind
+    size: int
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A request as somebody on the wire has it."""
+
+    source: str
+    route: str
+    address: bytes
+    box: bytes
+
+
+@dataclass(slots=True)
+class Link:
+    """One direction."""
+
+    faults: Faults
+    random: Any = field(repr=False)
+
+    def delay(self, size: int) -> float:
+        """How long a box of this size is on its way."""
+        faults = self.faults
+        sending = size / faults.bytes_per_second if faults.bytes_per_second else 0.0
+        return faults.latency_s + faults.jitter_s * float(self.random.random()) + sending
+
+    def happens(self, likelihood: float) -> bool:
+        """Draw; draws nothing where it is out of the question."""
+        return likelihood > 0 and self.random.random() < likelihood
+
+
+class Network:
+    """Every link, who listens at which route, and a record of what passed."""
+
+    def __init__(self, seed: object) -> None:
+        self._seed = seed
+        self._links: dict[tuple[str, str], Link] = {}
+        self._faults = CALM
+        self._listening: dict[str, tuple[str, Receive]] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        self.passages: list[Passage] = []
+        self.recorded: list[Recorded] = []
+        self.is_recording = False
+
+    def listen(self, route: str, server: str, receive: Receive) -> None:
+        """From now on the route leads to this server."""
+        self._listening[route] = (server, receive)
+
+    def deafen(self, server: str) -> None:
+        """Nobody of this server listens any more."""
+        self._listening = {
+            route: found for route, found in self._listening.items() if found[0] != server
+        }
+
+    def link(self, source: str, target: str) -> Link:
+        """The way from one server to another."""
+        found = self._links.get((source, target))
+        if found is None:
+            drawn = chance.stream(self._seed, "link", source, target)
+            found = self._links[source, target] = Link(self._faults, drawn)
+        return found
+
+    def everywhere(self, **faults: Any) -> None:
+        """Set faults on every link, also on those that nobody has used yet."""
+        self._faults = replace(self._faults, **faults)
+        for link in self._links.values():
+            link.faults = replace(link.faults, **faults)
+
+    def between(self, one: str, other: str, **faults: Any) -> None:
+        """Set faults between two servers, both ways."""
+        self.one_way(one, other, **faults)
+        self.one_way(other, one, **faults)
+
+    def one_way(self, source: str, target: str, **faults: Any) -> None:
+        """Set faults in one direction."""
+        link = self.link(source, target)
+        link.faults = replace(link.faults, **faults)
+
+    def heal(self) -> None:
+        """End every fault on every link."""
+        self._faults = CALM
+        for link in self._links.values():
+            link.faults = CALM
+
+    def can_reach(self, source: str, route: str) -> bool:
+        """Whether a request that goes out now would arrive, if it is lucky."""
+        target = self._listening.get(route)
+        if target is None:
+            return False
+        out, back = self.link(source, target[0]).faults, self.link(target[0], source).faults
+        return not (out.is_cut or back.is_cut or out.only_answers)
+
+    async def deliver(self, source: str, recorded: Recorded, timeout_s: float) -> bytes:
+        """Carry a request and its answer, within the time that the caller waits."""
+        if self.is_recording:
+            self.recorded.append(recorded)
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._exchange(source, recorded)
+        except TimeoutError:
+            raise errors.PeerUnreachable from None
+        if answer is None:
+            raise Refused
+        return answer
+
+    async def replay(self, recorded: Recorded) -> bytes | None:
+        """Deliver a recorded request once more; the answer, or None for the refusal."""
+        found = self._listening.get(recorded.route)
+        return None if found is None else await found[1](recorded.address, recorded.box, None)
+
+    async def close(self) -> None:
+        """Forget what is still on its way."""
+        for task in tuple(self._late):
+            task.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
+
+    async def _exchange(self, source: str, sent: Recorded) -> bytes | None:
+        found = self._listening.get(sent.route)
+        if found is None:
+            self._note(source, sent.route, "request", len(sent.box), "nobody there")
+            raise errors.PeerUnreachable
+        target = found[0]
+        box = await self._travel(source, target, "request", sent.box, sent)
+        answer = await self._hand_over(replace(sent, box=box))
+        return await self._come_back(target, source, answer)
+
+    async def _come_back(self, source: str, target: str, answer: bytes | None) -> bytes | None:
+        if answer is None:
+            await asyncio.sleep(self.link(source, target).faults.latency_s)
+            self._note(source, target, "answer", _REFUSAL_BYTES, "refused")
+            return None
+        return await self._travel(source, target, "answer", answer, None)
+
+    async def _travel(
+        self, source: str, target: str, kind: Kind, box: bytes, sent: Recorded | None
+    ) -> bytes:
+        """Go over one link; hangs until the caller gives up if the box is lost."""
+        link = self.link(source, target)
+        faults = link.faults
+        is_barred = faults.only_answers and kind == "request"
+        if faults.is_cut or is_barred or link.happens(faults.loss):
+            self._note(source, target, kind, len(box), "lost")
+            await _for_ever()
+        if sent is not None and link.happens(faults.duplication):
+            self._note(source, target, kind, len(box), "doubled")
+            self._later(link, sent)
+        if sent is not None and link.happens(faults.reordering):
+            self._note(source, target, kind, len(box), "held")
+            self._later(link, sent)
+            await _for_ever()
+        await asyncio.sleep(link.delay(len(box)))
+        if link.faults.is_cut:
+            self._note(source, target, kind, len(box), "lost")
+            await _for_ever()
+        is_damaged = link.happens(faults.corruption)
+        self._note(source, target, kind, len(box), "damaged" if is_damaged else "arrived")
+        return _damage(box, link) if is_damaged else box
+
+    def _later(self, link: Link, sent: Recorded) -> None:
+        """Let a box arrive when nobody waits for it any more."""
+        delay = link.faults.held_s * float(link.random.random())
+        task = asyncio.get_running_loop().create_task(self._arrive_late(delay, sent))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _arrive_late(self, delay: float, sent: Recorded) -> None:
+        await asyncio.sleep(delay)
+        with contextlib.suppress(errors.PeerUnreachable):
+            await self._hand_over(sent)
+
+    async def _hand_over(self, sent: Recorded) -> bytes | None:
+        found = self._listening.get(sent.route)
+        if found is None:
+            raise errors.PeerUnreachable
+        try:
+            return await found[1](sent.address, sent.box, None)
+        except Crashed:
+            raise errors.PeerUnreachable from None
+
+    def _note(self, source: str, target: str, kind: Kind, size: int, fate: Fate) -> None:
+        at = round(asyncio.get_running_loop().time(), 6)
+        self.passages.append(Passage(at, source, target, kind, size, fate))
+
+
+class Socket:
+    """One server's way onto the network; what its federation takes for a transport."""
+
+    def __init__(self, network: Network, server: str) -> None:
+        self._network = network
+        self._server = server
+
+    async def deliver(
+        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
+    ) -> bytes:
+        """Deliver a box and return the answer."""
+        del party
+        sent = Recorded(self._server, route, address, box)
+        return await self._network.deliver(self._server, sent, timeout_s)
+
+    async def hang_up(self, party: str) -> None:
+        """There is nothing open between deliveries."""
+
+
+def _damage(box: bytes, link: Link) -> bytes:
+    place = int(link.random.random() * len(box))
+    return box[:place] + bytes([box[place] ^ 1]) + box[place + 1 :]
+
+
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()

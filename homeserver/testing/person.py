@@ -1,0 +1,193 @@
+"""Somebody in a simulation: an owner with a client and a server, who does what owners do.
+
+Everything a person does or sees goes through the client API or the admin API.
+"""
+
+from collections import Counter
+from typing import Any
+from urllib.parse import quote
+
+from homeserver.testing.client import Refused
+from homeserver.testing.simulated_server import PASSWORD, SimulatedClient, SimulatedServer
+
+Event = dict[str, Any]
+
+_V3 = "/_matrix/client/v3"
+_NOT_FOUND = 404
+
+
+class SeenTwice(AssertionError):
+    """A client was shown the same event a second time."""
+
+
+class Person:
+    """An owner. `acknowledged` is what the server said it had taken, by room, in order."""
+
+    def __init__(self, server: SimulatedServer) -> None:
+        self.server = server
+        self.acknowledged: dict[str, list[str]] = {}
+        self.seen: dict[str, Counter[str]] = {}
+        self._client: SimulatedClient | None = None
+        self._transactions = 0
+
+    @property
+    def name(self) -> str:
+        """The short name, which the server has too."""
+        return self.server.name
+
+    @property
+    def user_id(self) -> str:
+        """The full user ID."""
+        return self.server.user_id
+
+    @property
+    def client(self) -> SimulatedClient:
+        """The logged-in client."""
+        if self._client is None:
+            raise AssertionError(f"{self.name} is not logged in")
+        return self._client
+
+    async def log_in(self) -> None:
+        """Log in on a first device."""
+        self._client = await self.server.client().__aenter__()
+        await self._client.log_in(self.name, PASSWORD)
+
+    async def leave(self) -> None:
+        """Close the client."""
+        if self._client is not None:
+            await self._client.__aexit__(None, None, None)
+            self._client = None
+
+    # Rooms
+
+    async def create_room(self, *others: "Person", **options: Any) -> str:
+        """Create a private room and invite people."""
+        invited = [other.user_id for other in others]
+        return await self.client.create_room(**({"invite": invited} | options))
+
+    async def join(self, room_id: str) -> None:
+        """Join a room."""
+        await self.client.join(room_id)
+
+    async def leave_room(self, room_id: str) -> None:
+        """Leave a room."""
+        await self.client.request("POST", f"{_V3}/rooms/{quote(room_id)}/leave", {})
+
+    async def say(self, room_id: str, text: str) -> str:
+        """Send a message; returns its event ID once the server has taken it."""
+        self._transactions += 1
+        transaction = f"{self.name}-{self._transactions}"
+        event_id = await self.client.send_text(room_id, text, transaction)
+        self.acknowledged.setdefault(room_id, []).append(event_id)
+        return event_id
+
+    async def set_state(self, room_id: str, event_type: str, key: str, content: Event) -> str:
+        """Set a piece of a room's state."""
+        event_id = await self.client.set_state(room_id, event_type, key, content)
+        self.acknowledged.setdefault(room_id, []).append(event_id)
+        return event_id
+
+    async def moderate(self, verb: str, room_id: str, other: "Person") -> None:
+        """`invite`, `kick`, `ban` or `unban` somebody."""
+        path = f"{_V3}/rooms/{quote(room_id)}/{verb}"
+        await self.client.request("POST", path, {"user_id": other.user_id})
+
+    async def timeline(self, room_id: str) -> list[Event]:
+        """Every event of a room that this person can see, oldest first."""
+        return await self.client.timeline(room_id)
+
+    async def texts(self, room_id: str) -> list[str]:
+        """What has been said in a room, oldest first."""
+        events = await self.timeline(room_id)
+        return [
+            str(event["content"]["body"])
+            for event in events
+            if event["type"] == "m.room.message" and "body" in event["content"]
+        ]
+
+    async def state(self, room_id: str) -> dict[tuple[str, str], str]:
+        """A room's state: event IDs by type and state key."""
+        events = await self.client.request("GET", f"{_V3}/rooms/{quote(room_id)}/state")
+        return {(event["type"], event["state_key"]): event["event_id"] for event in events}
+
+    async def membership(self, room_id: str) -> str | None:
+        """Whether this person is in a room, as the own server has it."""
+        path = f"{_V3}/rooms/{quote(room_id)}/state/m.room.member/{quote(self.user_id)}"
+        try:
+            return str((await self.client.request("GET", path))["membership"])
+        except Refused:
+            return None
+
+    async def joined_rooms(self) -> list[str]:
+        """The rooms this person is in."""
+        answer = await self.client.request("GET", f"{_V3}/joined_rooms")
+        return sorted(answer["joined_rooms"])
+
+    async def sync(self) -> dict[str, Any]:
+        """Sync once, without waiting, and note which events came; none may come twice."""
+        answer = await self.client.sync()
+        for part in ("join", "leave"):
+            for room_id, room in answer.get("rooms", {}).get(part, {}).items():
+                seen = self.seen.setdefault(room_id, Counter())
+                seen.update(event["event_id"] for event in room["timeline"]["events"])
+                twice = [event_id for event_id, count in seen.items() if count > 1]
+                if twice:
+                    raise SeenTwice(f"{self.name} was shown {twice} again in {room_id}")
+        return answer
+
+    def forget_syncs(self) -> None:
+        """Begin to sync from nothing, as a client does whose server went back in time."""
+        self.client.since = None
+        self.seen.clear()
+
+    # Peers
+
+    async def invitation(self) -> str:
+        """Make a link that connects one person, once."""
+        return str((await self.server.admin("POST", "/invitations"))["link"])
+
+    async def open_link(self, link: str) -> None:
+        """Say yes to somebody's invitation."""
+        await self.server.admin("POST", "/peers", {"link": link})
+
+    async def peer(self, other: "Person") -> dict[str, Any] | None:
+        """What the own server says about the connection with somebody."""
+        try:
+            found = await self.server.admin("GET", f"/peers/{other.server.server_name}")
+        except Refused as refused:
+            if refused.status == _NOT_FOUND:
+                return None
+            raise
+        return dict(found)
+
+    async def standing(self, other: "Person") -> str:
+        """What stands between this person and another."""
+        found = await self.peer(other)
+        return "none" if found is None else str(found["standing"])
+
+    async def pause(self, other: "Person") -> None:
+        """Stop everything with somebody for a while."""
+        await self._step(other, "pause")
+
+    async def resume(self, other: "Person") -> None:
+        """Go on with somebody."""
+        await self._step(other, "resume")
+
+    async def revoke(self, other: "Person") -> None:
+        """End the connection with somebody for good."""
+        await self._step(other, "revoke")
+
+    async def grant(self, other: "Person", **changes: Any) -> None:
+        """Change what somebody may do."""
+        await self.server.admin("PATCH", f"/peers/{other.server.server_name}", changes)
+
+    async def audit(self) -> list[dict[str, Any]]:
+        """Who agreed to what, oldest first."""
+        return list((await self.server.admin("GET", "/audit"))["audit"])
+
+    async def status(self) -> dict[str, Any]:
+        """How the own server is."""
+        return dict(await self.server.admin("GET", "/status"))
+
+    async def _step(self, other: "Person", verb: str) -> None:
+        await self.server.admin("POST", f"/peers/{other.server.server_name}/{verb}")

@@ -1,0 +1,193 @@
+"""Any number of complete servers in one process, on virtual time and a virtual network.
+
+One seed decides everything: what the network loses, what servers draw, when pauses end. The same
+seed tells the same story again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from federation.ratchets.interface import Ratchets
+from homeserver.config import FederationSettings
+from homeserver.testing import invariants, settling
+from homeserver.testing.network import Network
+from homeserver.testing.person import Person
+from homeserver.testing.settling import NeverSettled
+from homeserver.testing.simulated_server import Making, SimulatedServer
+from homeserver.testing.virtual_time import VirtualLoop
+
+T = TypeVar("T")
+
+_QUIET_S = 2.0
+_HANDSHAKE_PATIENCE_S = 1_500.0
+_LONGEST_LOOK_S = 30.0
+HOUR = 3_600.0
+DAY = 24 * HOUR
+
+
+class World:
+    """Servers, the people they belong to, and the network between them."""
+
+    def __init__(
+        self,
+        directory: Path,
+        seed: int = 0,
+        *,
+        settings: FederationSettings | None = None,
+        ratchets: Ratchets | None = None,
+    ) -> None:
+        self.directory = directory
+        self.seed = seed
+        self.network = Network(seed)
+        self.people: dict[str, Person] = {}
+        self.checks_itself = True
+        self._settings = settings or FederationSettings()
+        self._ratchets = ratchets
+        self._loop = VirtualLoop()
+
+    @property
+    def servers(self) -> list[SimulatedServer]:
+        """Every server, running or not."""
+        return [person.server for person in self.people.values()]
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self._loop.time()
+
+    def run(self, story: Coroutine[Any, Any, T]) -> T:
+        """Let a story happen in this world; what it returns."""
+        return self._loop.run_until_complete(story)
+
+    def close(self) -> None:
+        """Stop every server that runs, and end time."""
+        try:
+            self.run(self._close())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    async def person(
+        self,
+        name: str,
+        *,
+        is_reachable: bool = True,
+        settings: FederationSettings | None = None,
+    ) -> Person:
+        """Give somebody a server, start it and log in."""
+        making = Making(
+            name,
+            self.directory,
+            self.seed,
+            self.network,
+            is_reachable=is_reachable,
+            settings=settings or self._settings,
+            ratchets=self._ratchets,
+        )
+        server = SimulatedServer(making)
+        person = self.people[name] = Person(server)
+        await server.create()
+        await server.start()
+        await person.log_in()
+        return person
+
+    async def persons(self, *names: str) -> list[Person]:
+        """Give several people servers."""
+        return [await self.person(name) for name in names]
+
+    async def connect(self, inviter: Person, invitee: Person) -> None:
+        """Let both say yes, and wait until both servers know."""
+        await invitee.open_link(await inviter.invitation())
+        await self.settle()
+        if await inviter.standing(invitee) != "active":
+            raise AssertionError(f"{inviter.name} and {invitee.name} did not get connected")
+
+    async def befriended(self, *names: str) -> list[Person]:
+        """People of whom each is connected to each."""
+        people = await self.persons(*names)
+        for place, one in enumerate(people):
+            for other in people[place + 1 :]:
+                await self.connect(one, other)
+        return people
+
+    async def room(self, owner: Person, *others: Person, **options: Any) -> str:
+        """A room in which all of them are."""
+        room_id = await owner.create_room(*others, **options)
+        for other in others:
+            await self.settle()
+            await other.join(room_id)
+        await self.settle()
+        return room_id
+
+    async def settle(self, within: float = 2 * DAY) -> None:
+        """Let time pass until nobody has anything left to do; then check every invariant."""
+        end = self.now + within
+        quiet_since, before, look = self.now, self._commits(), 0.1
+        while True:
+            await asyncio.sleep(look)
+            commits, waiting = self._commits(), settling.what_waits(self.servers, self.network)
+            if commits != before or waiting:
+                quiet_since = self.now
+            look = 0.1 if commits != before else min(look * 1.5, _LONGEST_LOOK_S)
+            before = commits
+            patience = _QUIET_S
+            if settling.who_shakes_hands(self.servers):
+                patience = _HANDSHAKE_PATIENCE_S
+            if not waiting and self.now - quiet_since >= patience:
+                break
+            if self.now > end:
+                raise NeverSettled("; ".join(waiting) or "somebody commits all the time")
+        if self.checks_itself:
+            await self.check()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let this much time pass, whatever happens."""
+        await asyncio.sleep(seconds)
+
+    async def check(self) -> None:
+        """Check what must hold at any time; raises AssertionError, naming the seed."""
+        try:
+            await invariants.check_always(list(self.people.values()))
+        except AssertionError as broken:
+            raise invariants.Broken(
+                f"seed {self.seed}, second {self.now:.0f}: {broken}"
+            ) from broken
+
+    async def check_healed(self) -> None:
+        """Check what must hold once the network is whole and everything has settled."""
+        await self.settle()
+        try:
+            await invariants.check_healed(list(self.people.values()))
+        except AssertionError as broken:
+            raise invariants.Broken(
+                f"seed {self.seed}, second {self.now:.0f}: {broken}"
+            ) from broken
+
+    def partition(self, *groups: list[Person]) -> None:
+        """Let nothing pass between these groups of people."""
+        for place, group in enumerate(groups):
+            for other in groups[place + 1 :]:
+                for one in group:
+                    for another in other:
+                        self.network.between(one.name, another.name, is_cut=True)
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep every request that passes, for replaying it."""
+        self.network.is_recording = True
+        yield
+        self.network.is_recording = False
+
+    def _commits(self) -> int:
+        return sum(server.commits for server in self.servers if server.is_running)
+
+    async def _close(self) -> None:
+        await self.network.close()
+        for person in self.people.values():
+            await person.leave()
+            await person.server.gone()
+            if person.server.is_running:
+                await person.server.stop()
