@@ -57,6 +57,7 @@ def _rows(server: Server) -> str:
         names = [
             name
             for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not name.startswith("sqlite_")
         ]
         counts = {
             name: int(database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0])  # noqa: S608 - a name that the database told

@@ -6,6 +6,7 @@ matrix-nio installed the clients encrypt end to end; without it the room is plai
 
 import asyncio
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -58,6 +59,7 @@ class _House:
 @click.command("demo")
 def command() -> None:
     """Watch Alice's and Bob's servers meet and talk on this machine."""
+    logging.getLogger("nio").addHandler(logging.NullHandler())  # its warnings are no part of this
     with tempfile.TemporaryDirectory(prefix="homeserver-demo-") as directory:
         try:
             asyncio.run(_tell(Path(directory)))
@@ -69,12 +71,12 @@ async def _tell(directory: Path) -> None:
     with _house(directory, "alice") as alice, _house(directory, "bob") as bob:
         _head("Two servers, two people, nothing between them")
         with processes.running(alice.server, bob.server):
-            names = {one: str(one.server.status()["server_name"]) for one in (alice, bob)}
-            for one, name in names.items():
+            names = [str(one.server.status()["server_name"]) for one in (alice, bob)]
+            for one, name in zip((alice, bob), names, strict=True):
                 _say(f"{one.server.user:6}{one.server.url}  @{one.server.user}:{name}")
             _consent(alice, bob)
             said, secrets = await _talk(alice, bob)
-            secrets += names.values()
+            secrets += names
             _head("What crossed the wire between the two servers")
             for line in _demo_account.of_the_wire([alice.proxy, bob.proxy], [*said, *secrets]):
                 _say(line)
