@@ -13,7 +13,7 @@ from federation import envelope as envelopes
 from federation import turning, waiting
 from federation.envelope import BadEnvelope, Envelope
 from federation.filling import Filled, Offer, RoomSource
-from federation.lines import Line
+from federation.lines import INBOX_SOFT, Line
 from federation.turn_state import ChannelClosed, Party, TurnState
 from federation.turning import Arrival, Came, Turned
 from homeserver.config import FederationSettings
@@ -23,7 +23,7 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 
 logger = logging.getLogger(__name__)
 
-INBOX_SOFT, INBOX_HARD = 64, 128
+INBOX_HARD = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +174,7 @@ class Channel:
     def _box(self, line: Line, key: bytes, turned: Turned, patience_s: int) -> bytes:
         channel, flying = turned.channel, turned.in_flight
         may_send = flying is not None and line.is_confirmed
+        line.has_said_full = is_full = line.stored >= INBOX_SOFT
         nonce = self._party.token()
         line.note_sent(nonce, channel.acknowledged)
         return envelopes.seal(
@@ -186,7 +187,8 @@ class Channel:
                 acknowledged=channel.received,
                 settled=channel.acknowledged,
                 patience_s=patience_s,
-                is_full=line.stored >= INBOX_SOFT,
+                is_full=is_full,
+                is_restored=channel.is_restored,
                 note=turned.note,
                 olm_kind=flying.olm_kind if flying is not None and may_send else 0,
                 olm=flying.olm if flying is not None and may_send else b"",
@@ -212,7 +214,7 @@ def _has_waiting(view: View, line: Line) -> bool:
         return False
     if channels.has_in_flight(view, line.peer) or channel.keys_note or channel.wants_repair:
         return True
-    return frames.has_waiting(view, line.peer) and not line.is_full_there
+    return frames.has_waiting(view, line.peer)
 
 
 def _look(view: View, line: Line, arrival: Arrival | None) -> Turned | None:
@@ -227,7 +229,9 @@ def _look(view: View, line: Line, arrival: Arrival | None) -> Turned | None:
         is_quiet = not envelope.olm or envelope.sequence <= channel.received
         is_quiet &= envelope.acknowledged <= channel.acknowledged and not envelope.note
         is_quiet &= arrival.known is None or (
-            envelope.acknowledged >= arrival.known and envelope.settled <= channel.received
+            not envelope.is_restored
+            and envelope.acknowledged >= arrival.known
+            and envelope.settled <= channel.received
         )
         if not is_quiet:
             return None

@@ -25,7 +25,7 @@ _MAC_BYTES = 16
 # Olm length, number of group messages; before them the nonce of the last box received.
 _HEADER = struct.Struct(">BBHIQQQIIB")
 _LENGTH = struct.Struct(">I")
-_HAS_OLM, _IS_NORMAL, _IS_FULL = 1, 2, 4
+_HAS_OLM, _IS_NORMAL, _IS_FULL, _IS_RESTORED = 1, 2, 4, 8
 LARGEST_CONTENT = SIZES[-1] - NONCE_BYTES - _MAC_BYTES - NONCE_BYTES - _HEADER.size
 
 
@@ -52,6 +52,7 @@ class Envelope:
     settled: int = 0  # the highest sequence the other side has acknowledged to us
     patience_s: int = 0  # how long the answer may take if there is nothing to say
     is_full: bool = False  # no transaction, please: our inbox has to be worked off first
+    is_restored: bool = False  # the sender found out that its database is an old copy
     note: bytes = b""
     olm_kind: int = 0
     olm: bytes = b""
@@ -77,6 +78,7 @@ def seal(key: bytes, nonce: bytes, envelope: Envelope) -> bytes:
         (_HAS_OLM if envelope.olm else 0)
         | (_IS_NORMAL if envelope.olm_kind else 0)
         | (_IS_FULL if envelope.is_full else 0)
+        | (_IS_RESTORED if envelope.is_restored else 0)
     )
     header = _HEADER.pack(
         VERSION,
@@ -144,6 +146,7 @@ def _read(content: bytes) -> Envelope:
         settled=settled,
         patience_s=patience,
         is_full=bool(flags & _IS_FULL),
+        is_restored=bool(flags & _IS_RESTORED),
         note=note,
         olm_kind=int(bool(flags & _IS_NORMAL)),
         olm=olm,

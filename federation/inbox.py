@@ -114,7 +114,7 @@ class Inbox:
         ):
             for frame in waiting:
                 await self._take_one(line, frame)
-                line.stored = max(0, line.stored - 1)
+                line.note_worked_off()
 
     async def _take_one(self, line: Line, frame: StoredFrame) -> None:
         try:

@@ -24,6 +24,7 @@ _SENT_NONCES = 64
 _RECEIVED_NONCES = 1_024
 _MOST_EPHEMERAL = 50
 MOST_WAITING_ASKS = 64
+INBOX_SOFT = 64  # frames in the inbox from which on the peer is asked to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Line:
     is_closed: bool = False
     is_behind: bool = False  # the peer remembers less than it acknowledged
     is_full_there: bool = False
+    has_said_full: bool = False
     owes_acknowledgement: bool = False
     was_urgent: bool = False  # asks and answers take turns with the rest
     last_received: bytes = NO_NONCE
@@ -98,6 +100,14 @@ class Line:
         if len(self.ephemeral) > _MOST_EPHEMERAL:
             self.ephemeral.popitem(last=False)
         self.wake.set()
+
+    def note_worked_off(self) -> None:
+        """One frame less in the inbox; tell a peer that was asked to wait that it may go on."""
+        self.stored = max(0, self.stored - 1)
+        if self.has_said_full and self.stored < INBOX_SOFT // 2:
+            self.has_said_full = False
+            self.owes_acknowledgement = True
+            self.wake.set()
 
     def end_poll(self, *, has_closed: bool = False) -> bool:
         """Let a poll that is being held go on; False if there is none."""

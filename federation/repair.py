@@ -128,7 +128,13 @@ def decrypt(state: TurnState, envelope: Envelope, note: JsonObject) -> bytes:
             state.node_id, channel.epoch, channel.session, message
         )
         # Reading the new session ends the one before.
-        state.change(session=session, previous_session=None, previous_epoch=None, answer_nonce=None)
+        state.change(
+            session=session,
+            previous_session=None,
+            previous_epoch=None,
+            answer_nonce=None,
+            is_restored=False,
+        )
         return plaintext
     if envelope.epoch == channel.previous_epoch and channel.previous_session is not None:
         plaintext, session = sessions.decrypt(
@@ -166,6 +172,7 @@ def _accept_session(state: TurnState, epoch: int, message: OlmMessage, note: Jso
         their_olm_key=opened.olm_key,
         keys_note=None,
         keys_nonce=None,
+        is_restored=False,
     )
     metrics.bump("federation_rekeys")
     return accepted.plaintext
@@ -188,6 +195,7 @@ def start_over(state: TurnState, envelope: Envelope) -> None:
         keys_note=None,
         keys_nonce=None,
         answer_nonce=None,
+        is_restored=True,
         sent=max(state.channel.sent, envelope.acknowledged),
         acknowledged=max(state.channel.sent, envelope.acknowledged),
         received=max(state.channel.received, envelope.settled),

@@ -108,7 +108,7 @@ def _check_positions(state: TurnState, arrival: Arrival) -> bool:
     if envelope.acknowledged > channel.sent or envelope.settled > channel.received:
         repair.start_over(state, envelope)
         return False
-    went_back = envelope.acknowledged < arrival.known
+    went_back = envelope.is_restored or envelope.acknowledged < arrival.known
     if went_back and not arrival.is_behind:
         _note_regression(state)
     return went_back

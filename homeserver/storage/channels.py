@@ -49,6 +49,7 @@ channels = Table(
     Column("keys_nonce", String),  # what the answer has to repeat
     Column("answer_nonce", String),  # what our next first frame has to repeat
     Column("wants_repair", Boolean, nullable=False),
+    Column("is_restored", Boolean, nullable=False),  # an old copy, until the repair is done
     Column("regressions", Integer, nullable=False),  # how often the peer's position went back
     Column("regressed_at", BigInteger),
 )
@@ -99,6 +100,7 @@ class Channel:
     keys_nonce: str | None = None
     answer_nonce: str | None = None
     wants_repair: bool = False
+    is_restored: bool = False
     regressions: int = 0
     regressed_at: int | None = None
 

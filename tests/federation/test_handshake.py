@@ -74,17 +74,17 @@ async def test_a_declined_request_hears_nothing(meeting: Meeting) -> None:
     assert standing(bob, alice) == "none"
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("fate", range(12))
 async def test_lost_doubled_and_late_messages_and_restarts_still_connect(
-    meeting: Meeting, seed: int
+    meeting: Meeting, fate: int
 ) -> None:
     alice, bob = meeting.node("alice"), meeting.node("bob")
-    meeting.disturb(seed, 0.35)
+    meeting.disturb(fate, 0.35)
     issued = await alice.federation.peers.invite()
     await bob.federation.peers.connect(issued.link)
     for step in range(6):
-        await meeting.clock.advance(seed % 5 + step)
-        await meeting.restart(bob if (step + seed) % 2 else alice)
+        await meeting.clock.advance(fate % 5 + step)
+        await meeting.restart(bob if (step + fate) % 2 else alice)
     await meeting.clock.until(lambda: are_connected(alice, bob), within=2 * DAY)
     meeting.calm()
     await ping(alice, bob, meeting)
