@@ -73,10 +73,10 @@ class Person:
         """Leave a room."""
         await self.client.request("POST", f"{_V3}/rooms/{quote(room_id)}/leave", {})
 
-    async def say(self, room_id: str, text: str) -> str:
+    async def say(self, room_id: str, text: str, transaction: str | None = None) -> str:
         """Send a message; returns its event ID once the server has taken it."""
         self._transactions += 1
-        transaction = f"{self.name}-{self._transactions}"
+        transaction = transaction or f"{self.name}-{self._transactions}"
         event_id = await self.client.send_text(room_id, text, transaction)
         self.acknowledged.setdefault(room_id, []).append(event_id)
         return event_id
