@@ -16,6 +16,7 @@ from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed
 from homeserver import errors, metrics
 from homeserver.config import FederationSettings
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
 from homeserver.storage import frames
@@ -95,7 +96,7 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def tell_now(self, peer: ServerName, key: str, edu: dict[str, object]) -> None:
+    def tell_now(self, peer: ServerName, key: str, edu: JsonObject) -> None:
         """Send what is worthless later: dropped unless the peer can be reached at once."""
         line = self._lines.find(peer)
         if line is not None and line.is_confirmed and not line.failures:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,9 @@ async def ask(meeting: Meeting, one: Node, other: Node, operation: str, body: Js
     return asking.result()
 
 
-async def lose_session(node: Node, peer: Node) -> None:
-    """The ratchet is gone, as after damage."""
+async def change_channel(node: Node, other: Node, changes: dict[str, Any]) -> None:
     await node.database.write(
-        lambda work: channels.change_channel(
-            work, peer.server_name, {"session": b"damaged", "previous_session": None}
-        )
+        lambda work: channels.change_channel(work, other.server_name, changes)
     )
 
 
@@ -111,6 +109,12 @@ async def test_a_quiet_poll_steps_no_ratchet_and_writes_nothing(meeting: Meeting
     assert (digest(alice), digest(bob)) == before
 
 
+def put_back(node: Node, backup: Path) -> None:
+    for leftover in node.path.parent.glob(f"{node.name}.db*"):
+        leftover.unlink()
+    shutil.copy(backup, node.path)
+
+
 def digest(node: Node) -> list[str]:
     """Everything in a node's database."""
     with sqlite3.connect(f"file:{node.path}?mode=ro", uri=True) as connection:
@@ -141,11 +145,7 @@ async def test_lost_ratchets_are_repaired_and_lose_nothing(
                 one_time_key,
             )
             change = {"session": session}
-            await node.database.write(
-                lambda work, other=other, change=change: channels.change_channel(
-                    work, other.server_name, change
-                )
-            )
+            await change_channel(node, other, change)
     epoch = channel_of(alice, bob).epoch
     for number in range(3):
         await alice.send(bob.server_name, f"to bob {number}")
@@ -167,11 +167,7 @@ async def test_repair_survives_a_bad_network_and_restarts(meeting: Meeting, fate
     alice, bob = meeting.node("alice"), meeting.node("bob")
     await meeting.connect(alice, bob)
     for node, other in ((alice, bob), (bob, alice)):
-        await node.database.write(
-            lambda work, other=other: channels.change_channel(
-                work, other.server_name, {"session": None, "wants_repair": True}
-            )
-        )
+        await change_channel(node, other, {"session": None, "wants_repair": True})
     giver, creator = sorted((alice, bob), key=lambda node: node.own.node_id, reverse=True)
     await giver.database.write(
         lambda work: channels.change_channel(work, creator.server_name, {"wants_repair": False})
@@ -208,9 +204,7 @@ async def test_a_restored_backup_uses_no_key_twice_and_goes_on(
     assert len(other.texts) == 5
     epoch = channel_of(other, restored).epoch
     await meeting.stop(restored)
-    for leftover in tmp_path.glob(f"{restored.name}.db*"):
-        leftover.unlink()
-    shutil.copy(tmp_path / "backup", restored.path)
+    put_back(restored, tmp_path / "backup")
     restored.taken.clear()
     meeting.start(restored)
     await other.send(restored.server_name, "after the restore")
@@ -233,9 +227,7 @@ async def test_two_copies_that_live_at_once_are_noticed(meeting: Meeting, tmp_pa
     for copy in copies:
         shutil.copy(bob.path, copy)
     for turn in range(12):
-        for leftover in tmp_path.glob("bob.db*"):
-            leftover.unlink()
-        shutil.copy(copies[turn % 2], bob.path)
+        put_back(bob, copies[turn % 2])
         meeting.start(bob)
         await bob.send(alice.server_name, f"turn {turn}")
         await alice.send(bob.server_name, f"turn {turn}")
@@ -458,7 +450,8 @@ async def test_the_ratchet_heals_when_one_side_only_listens(meeting: Meeting) ->
     sent = channel_of(bob, alice).sent
     for number in range(105):
         await alice.send(bob.server_name, str(number))
-        await meeting.clock.until(lambda number=number: len(bob.texts) > number)
+        await meeting.clock.settle()
+    await meeting.clock.until(lambda: len(bob.texts) == 105)
     await meeting.clock.advance(10)
     assert channel_of(bob, alice).sent == sent + 1
     assert alice.taken == []

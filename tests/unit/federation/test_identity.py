@@ -51,7 +51,8 @@ def test_a_card_of_another_key_is_refused() -> None:
 @pytest.mark.parametrize("part", ["inception", "card", "successions"])
 def test_a_proof_with_a_part_missing_or_wrong_is_refused(part: str) -> None:
     own, _ = make()
-    for wrong in (None, 7, "!!", [], {}, {"body": "", "signature": ""}, [{}], [[]], ["x"]):
+    wrongs: list[Any] = [None, 7, "!!", [], {}, {"body": "", "signature": ""}, [{}], [[]], ["x"]]
+    for wrong in wrongs:
         proof = copy.deepcopy(own.proof)
         proof[part] = wrong
         if part == "successions" and wrong == []:
