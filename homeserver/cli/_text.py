@@ -1,8 +1,14 @@
 """Plain aligned text for people to read."""
 
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from homeserver import config
 
 _GAP = "  "
 
@@ -15,6 +21,17 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def invocation(config_file: Path | None, *words: str) -> str:
+    """What to type for one of our commands: as this one was typed, and with the same settings."""
+    typed = Path(sys.argv[0])
+    known = shutil.which("homeserver")
+    is_on_path = known is not None and Path(known).resolve() == typed.resolve()
+    is_script = typed.name == "homeserver" and not is_on_path
+    is_usual = config_file is None or config_file.absolute() == config.default_path()
+    option = [] if is_usual else ["--config", str(config_file)]
+    return shlex.join([str(typed) if is_script else "homeserver", *words, *option])
 
 
 def pairs(values: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 import secrets
-import shlex
 import shutil
 import socket
 import sys
@@ -124,7 +123,7 @@ def _set_up(wishes: _Wishes, settings: Any, parsed: Config, password: str | None
         "password": chosen if password is None else "as you gave it",
         "recovery phrase": made.recovery_phrase,
     }
-    return _TOLD.format(told=_text.pairs(told), start=_start_line(wishes))
+    return _TOLD.format(told=_text.pairs(told), start=_text.invocation(wishes.file, "run"))
 
 
 _TOLD = """\
@@ -138,11 +137,6 @@ brings your server's name back should this machine be lost.
 Start it:
   {start}
 """
-
-
-def _start_line(wishes: _Wishes) -> str:
-    option = [] if wishes.file == config.default_path() else ["--config", str(wishes.file)]
-    return shlex.join(["homeserver", "run", *option])
 
 
 def _settings(wishes: _Wishes) -> dict[str, Any]:

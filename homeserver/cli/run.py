@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from homeserver import errors
+from homeserver.cli import _text
 from homeserver.cli._options import config_option, load_config
 from homeserver.config import Config
 
@@ -38,12 +39,11 @@ def _ask_passphrase() -> str:
 
 def _welcome(config: Config, config_file: Path | None) -> str:
     listener = config.listener_serving("client")
-    option = f" --config {config_file}" if config_file else ""
     return (
         "The server is running.\n"
         "Type into a Matrix client:\n"
         f"  homeserver:  {listener.url if listener else 'no listener serves clients'}\n"
         f"  user name:   {config.server.user_name}    (just so, without @ and server name)\n"
         "Invite somebody:\n"
-        f"  homeserver peers invite{option}\n"
+        f"  {_text.invocation(config_file, 'peers', 'invite')}\n"
     )
