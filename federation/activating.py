@@ -74,6 +74,9 @@ def _renew_channel(work: UnitOfWork, party: Party, peer: Peer, secrets: Secrets)
             their_door_key=seal("door", node_id, secrets.their_door_key),
             routes=orjson.dumps(secrets.routes),
             routes_sequence=before.routes_sequence if before else 0,
+            told_routes=orjson.dumps(secrets.told_routes),
+            told_sequence=before.told_sequence if before else 0,
+            told_card=party.own.identity.card.sequence,
         ),
     )
     if before is not None and channels.has_in_flight(work, peer.server_name):

@@ -4,11 +4,13 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from federation import announcing
 from federation.channel import Channel
 from federation.connecting import Connecting
 from federation.controls import Controls
 from federation.desk import DAY_MS, Terms
 from federation.doors import Doors
+from federation.expiring import Expiring
 from federation.filling import RoomSource
 from federation.inbox import Inbox
 from federation.inviting import Inviting
@@ -67,11 +69,16 @@ class Federation:
         self.connecting = Connecting(database, self.party, world.transport, self.lines, terms)
         handshakes = Handshakes(self.inviting, self.connecting, self.doors, terms)
         self.peers = Peers(database, self.party, self.lines, handshakes)
+        self.expiring = Expiring(
+            database, self.party, self.lines, handshakes, self.peers.has_rescheduled
+        )
         self.reception = Reception(self.doors, self.lines, self.channel, self.inviting)
-        Controls(self.party).register(self.inbox)
+        Controls(self.party, self.lines).register(self.inbox)
         self.channel.take_beside = self.requests.take_beside
         self.channel.when_peer_went_back.append(lambda line: self._refresh(line.peer))
         self._clock = clock
+        self._database = database
+        self._routes = terms.routes
         self._sweeper: asyncio.Task[None] | None = None
 
     def _refresh(self, peer: ServerName) -> None:
@@ -86,6 +93,10 @@ class Federation:
         self.connecting.load()
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
+    async def _announce(self) -> None:
+        own, routes = self.party.own, self._routes
+        await self._database.write(lambda work: announcing.announce_all(work, own, routes))
+
     async def stop(self) -> None:
         """Stop working. Nothing is lost; everything goes on after the next start."""
         if self._sweeper is not None:
@@ -98,9 +109,10 @@ class Federation:
         await self.requests.close()
 
     async def _sweep(self) -> None:
+        await self._announce()
         while True:
             try:
-                await self.peers.run_expiry()
+                await self.expiring.run()
             except Exception:
                 metrics.bump("unexpected_errors")
                 logger.exception("could not end what has expired")

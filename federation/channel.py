@@ -129,7 +129,7 @@ class Channel:
             known,
             is_behind=line.is_behind,
             may_take=line.is_confirmed,
-            has_room=line.stored < INBOX_HARD,
+            has_room=line.stored < INBOX_HARD and line.may_take(line.heard_at),
         )
 
     def _offer(self, line: Line) -> Offer | None:
@@ -156,6 +156,7 @@ class Channel:
         return turning.turn(state, arrival, offer, self._source)
 
     def _apply(self, line: Line, turned: Turned) -> None:
+        line.spent += turned.weight
         if turned.has_stored:
             line.stored += 1
         if turned.filled is not None:

@@ -16,9 +16,9 @@ from federation.consent_steps import Doing
 from federation.desk import DAY_MS, Terms
 from federation.envelope import BadEnvelope, Envelope
 from federation.handshake_messages import Secrets
+from federation.handshake_payloads import AcceptInside
 from federation.invitation_links import Link
 from federation.lines import Lines
-from federation.payloads import AcceptInside
 from federation.ratchets.interface import PRE_KEY, OlmMessage, Undecryptable
 from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed, Party
@@ -207,6 +207,7 @@ class Connecting:
             "door_key": identity.to_text(secrets.our_door_key),
             "routes": list(self._terms.routes) if may_learn else [],
         }
+        secrets = replace(secrets, told_routes=self._terms.routes if may_learn else ())
         now = self._party.clock.now_ms()
         inside = messages.write_inside(own, secrets.epoch, now, body)
         prove, session = sessions.encrypt(handshake.node_id, secrets.epoch, secrets.session, inside)

@@ -4,19 +4,21 @@ import orjson
 
 from federation import grants, identity, invitation_links, payloads
 from federation.inbox import Inbox
+from federation.lines import Lines
 from federation.turn_state import Party
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, frames, notices, peers
+from homeserver.storage import channels, notices, peers
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
 class Controls:
     """Takes in what peers say about themselves; each in one unit of work."""
 
-    def __init__(self, party: Party) -> None:
+    def __init__(self, party: Party, lines: Lines) -> None:
         self._party = party
+        self._lines = lines
 
     def register(self, inbox: Inbox) -> None:
         """Enter every kind."""
@@ -38,6 +40,7 @@ class Controls:
         if channel is not None and told.sequence > channel.routes_sequence:
             changes = {"routes": orjson.dumps(routes), "routes_sequence": told.sequence}
             channels.change_channel(work, peer, changes)
+            work.after_commit(lambda: self._move(peer, routes))
 
     def take_card(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Adopt a card that chains, with a notice; anything else stops the traffic."""
@@ -57,6 +60,7 @@ class Controls:
             peers.change_peer(work, peer, alarm=reason)
             words = {"server_name": peer, "reason": reason}
             notices.tell_owner(work, now, "alarm", known.node_id, words)
+            work.after_commit(lambda: self._refresh(peer))
         elif shown.card.sequence > remembered.card.sequence:
             peers.change_peer(work, peer, proof=shown.proof)
             words = {"server_name": peer, "name": known.name}
@@ -70,4 +74,13 @@ class Controls:
             words = {"server_name": peer, "name": known.name}
             now = self._party.clock.now_ms()
             notices.tell_owner(work, now, "goodbye", known.node_id, words)
-            frames.delete_everything(work, peer)
+
+    def _move(self, peer: ServerName, routes: tuple[str, ...]) -> None:
+        line = self._lines.find(peer)
+        if line is not None:
+            line.routes = routes
+            line.failures, line.retry_at = 0, 0.0
+            line.wake.set()
+
+    def _refresh(self, peer: ServerName) -> None:
+        self._lines.refresh(peer)

@@ -105,6 +105,7 @@ class Desk:
             their_name=asked.request.name,
             their_grants=orjson.dumps(asked.request.grants),
             transcript=messages.transcript_of(handshake.request, note),
+            told_routes=self._routes_for(asked),
         )
         session = sessions.start(
             node_id, epoch, account, asked.request.olm_key, asked.request.one_time_key
@@ -121,15 +122,19 @@ class Desk:
         )
         return packed
 
+    def _routes_for(self, asked: Asked) -> tuple[str, ...]:
+        peer = peers.find_peer(self._work, asked.identity.server_name)
+        may_learn = peer is not None and peers.permits(peer.grants, "route")
+        return self._terms.routes if may_learn else ()
+
     def _inside(self, secrets: Secrets, asked: Asked) -> JsonObject:
         peer = peers.find_peer(self._work, asked.identity.server_name)
         given = {} if peer is None else peer.grants
-        may_learn = peer is not None and peers.permits(given, "route")
         return {
             "transcript": secrets.transcript,
             "address": secrets.our_address.hex(),
             "door_key": identity.to_text(secrets.our_door_key),
-            "routes": list(self._terms.routes) if may_learn else [],
+            "routes": list(secrets.told_routes),
             "grants": grants.as_told(given),
         }
 

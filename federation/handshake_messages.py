@@ -13,9 +13,9 @@ from federation import frames as frame_format
 from federation import identity, invitation_links, payloads
 from federation.envelope import Envelope
 from federation.frames import Outgoing
+from federation.handshake_payloads import Accept, AcceptInside, Prove, Ready, Request
 from federation.identity import Identity
 from federation.own_identity import OwnIdentity
-from federation.payloads import Accept, AcceptInside, Prove, Ready, Request
 from federation.ratchets.interface import OlmMessage
 from homeserver import errors
 from homeserver.keyring import Keyring
@@ -43,6 +43,7 @@ class Secrets:
     their_name: str = ""
     their_grants: bytes = b"{}"
     routes: tuple[str, ...] = ()
+    told_routes: tuple[str, ...] = ()
     link_door_key: bytes = b""
     transcript: str = ""
     room_id: str = ""
@@ -81,7 +82,8 @@ def open_secrets(keyring: Keyring, handshake: Handshake) -> Secrets:
     for name in Secrets.__slots__:
         if isinstance(getattr(blank, name), bytes):
             content[name] = identity.from_text(content[name])
-    content["routes"] = tuple(content["routes"])
+    for name in ("routes", "told_routes"):
+        content[name] = tuple(content[name])
     return replace(blank, **content)
 
 

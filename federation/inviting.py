@@ -17,9 +17,9 @@ from federation.desk import ACCEPTED, DONE, KNOCK, Refusal, Terms
 from federation.doors import Door, Doors
 from federation.envelope import Envelope
 from federation.handshake_messages import Secrets
+from federation.handshake_payloads import Prove
 from federation.invitation_links import intake_door_key
 from federation.lines import Lines
-from federation.payloads import Prove
 from federation.ratchets.interface import NORMAL, OlmMessage, Undecryptable
 from federation.turn_state import ChannelClosed, Party
 from homeserver import errors

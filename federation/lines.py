@@ -63,6 +63,9 @@ class Line:
     was_urgent: bool = False  # asks and answers take turns with the rest
     last_received: bytes = NO_NONCE
     stored: int = 0  # frames in the inbox
+    rate: int = 30_000  # items a minute that the peer's grants allow
+    spent: float = 0.0  # of them, running off with time
+    spent_at: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
     heard_at: float | None = None
@@ -93,6 +96,12 @@ class Line:
             self._received.popitem(last=False)
         self.last_received = nonce
         return self._sent.get(answers)
+
+    def may_take(self, now: float) -> bool:
+        """Whether the peer has kept to its rate; what it spent runs off with time."""
+        self.spent = max(0.0, self.spent - (now - self.spent_at) * self.rate / 60.0)
+        self.spent_at = now
+        return self.spent < self.rate
 
     def tell_now(self, key: str, edu: JsonObject) -> None:
         """Keep an EDU for the next frame; a newer one under the same key takes its place."""
@@ -179,6 +188,7 @@ class Lines:
             channel.our_address,
             channel.their_address,
             tuple(orjson.loads(channel.routes)),
+            rate=int(peer.grants.get("rate", 30_000)),
             stored=self._database.read(lambda view: frames.count_frames(view, peer.server_name)),
         )
         self._lines[peer.server_name] = line

@@ -8,6 +8,8 @@ heard from.
 import asyncio
 import logging
 
+import orjson
+
 from federation import waiting
 from federation.channel import Channel
 from federation.envelope import BadEnvelope
@@ -19,7 +21,7 @@ from homeserver.config import FederationSettings
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
-from homeserver.storage import frames
+from homeserver.storage import channels, frames
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -213,8 +215,11 @@ class Outbox:
         peer, most, lifetime = line.peer, self.most_items, self.lifetime_ms
 
         def prune(work: UnitOfWork) -> None:
-            frames.prune_aged(work, peer, now, lifetime)
+            flying = channels.find_in_flight(work, peer)
+            settles = {} if flying is None else orjson.loads(flying.settles)
+            spared = frozenset(settles.get("items", ()))
+            frames.prune_aged(work, peer, now, lifetime, spared)
             for lane in (frames.CONTROL, frames.TO_DEVICE):
-                frames.prune_items(work, peer, lane, most)
+                frames.prune_items(work, peer, lane, most, spared)
 
         await self._database.write(prune)

@@ -36,8 +36,8 @@ MOST_ASKS = 8
 OPERATION_CHARACTERS = 64
 
 Model = TypeVar("Model", bound="Payload")
-_Hex = Field(pattern=r"^[0-9a-f]{32}$")
-_Key = Field(min_length=43, max_length=43)
+HEX = Field(pattern=r"^[0-9a-f]{32}$")
+KEY = Field(min_length=43, max_length=43)
 
 
 class Payload(BaseModel):
@@ -71,123 +71,6 @@ def read(model: type[Model], value: object) -> Model:
         return model.model_validate(value)
     except pydantic.ValidationError as error:
         raise errors.BadJson from error
-
-
-class Signed(BaseModel):
-    """Bytes with a signature beside them."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    body: str = Field(max_length=65_536)
-    signature: str = Field(max_length=128)
-
-
-@register("note.request")
-class Request(Payload):
-    """REQUEST, as signed: who asks, with which keys, for which invitation."""
-
-    grant = INVITATION
-
-    identity: JsonObject
-    olm_key: str = _Key
-    one_time_key: str = _Key
-    name: str = Field(max_length=NAME_CHARACTERS)
-    grants: JsonObject
-    is_connected: bool
-    epoch: int = Field(ge=0, lt=2**31)
-    node_id: str = Field(max_length=64)
-    intake: str = _Hex
-
-
-@register("note.accept")
-class Accept(Payload):
-    """ACCEPT, as signed: who answers, with which key, to which REQUEST."""
-
-    grant = INVITATION
-
-    identity: JsonObject
-    olm_key: str = _Key
-    name: str = Field(max_length=NAME_CHARACTERS)
-    is_connected: bool  # either side was active when this was written: then it is a repair
-    request_hash: str = Field(min_length=64, max_length=64)
-    epoch: int = Field(ge=1, lt=2**31)
-
-
-@register("note.wait")
-class Wait(Payload):
-    """REQUEST was taken, and the owner has not decided yet."""
-
-    grant = INVITATION
-
-
-class Place(Payload):
-    """An address made for one party, and where to find it."""
-
-    address: str = _Hex
-    door_key: str = _Key
-    routes: list[str] = Field(max_length=MOST_ROUTES)
-
-
-@register("handshake.accept")
-class AcceptInside(Place):
-    """What ACCEPT says inside Olm."""
-
-    grant = INVITATION
-
-    transcript: str = Field(min_length=64, max_length=64)
-    grants: JsonObject
-
-
-@register("handshake.prove")
-class Prove(Place):
-    """PROVE: the asker holds the keys it named."""
-
-    grant = INVITATION
-
-    transcript: str = Field(min_length=64, max_length=64)
-
-
-@register("handshake.ready")
-class Ready(Payload):
-    """READY: both sides saw the same handshake."""
-
-    grant = INVITATION
-
-    transcript: str = Field(min_length=64, max_length=64)
-
-
-@register("note.keys")
-class Keys(Payload):
-    """`keys`, as signed: what the other side makes the session of the next epoch from."""
-
-    grant = CONNECTION
-
-    node_id: str = Field(max_length=64)  # for whom
-    epoch: int = Field(ge=1, lt=2**31)
-    olm_key: str = _Key
-    one_time_key: str = _Key
-    nonce: str = Field(min_length=32, max_length=64)
-
-
-@register("note.opened")
-class Opened(Payload):
-    """What the creator of a session says about it, signed: it answers these keys."""
-
-    grant = CONNECTION
-
-    node_id: str = Field(max_length=64)
-    epoch: int = Field(ge=1, lt=2**31)
-    olm_key: str = _Key
-    nonce: str = Field(min_length=32, max_length=64)
-
-
-@register("note.want")
-class Want(Payload):
-    """The side that creates sessions asks for `keys`."""
-
-    grant = CONNECTION
-
-    epoch: int = Field(ge=0, lt=2**31)
 
 
 class Frame(Payload):

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from federation import (
+    announcing,
     consent,
     consent_steps,
     doors,
     fingerprints,
     grants,
     invitation_links,
-    waiting,
 )
 from federation.connecting import Connecting
 from federation.consent import Effect, Outcome, Standing, Step, Ticket, Use
@@ -29,13 +29,14 @@ from federation.turn_state import Party
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, frames, invitations, notices, peers
+from homeserver.storage import channels, frames, invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITER, Invitation
 from homeserver.storage.peers import Peer
-from homeserver.storage.unit_of_work import UnitOfWork, View
+from homeserver.storage.unit_of_work import UnitOfWork
 
 _SECRET_BYTES = 32
+_GOODBYE_SECONDS, _GOODBYE_STEP = 10.0, 0.1
 _HOUR_MS = 3_600_000
 
 
@@ -78,7 +79,7 @@ class Peers:
         self._party = party
         self._lines = lines
         self._handshakes = handshakes
-        self._has_rescheduled = asyncio.Event()
+        self.has_rescheduled = asyncio.Event()
         # What other parts do in the same unit of work: hide a peer's users, drop its deposits.
         self.when_ended: list[Callable[[UnitOfWork, ServerName], None]] = []
         # What other parts do in the unit of work that makes a connection active again.
@@ -190,8 +191,13 @@ class Peers:
         """Go on: everything held flows at once."""
         await self._step(server_name, Step.OWNER_RESUMED)
 
-    async def revoke(self, server_name: ServerName) -> None:
-        """End the connection for ever, in one crash-safe transaction."""
+    async def revoke(self, server_name: ServerName, *, says_goodbye: bool = False) -> None:
+        """End the connection for ever, in one crash-safe transaction.
+
+        A goodbye is tried for a few seconds before, and never held back for later.
+        """
+        if says_goodbye:
+            await self._say_goodbye(server_name)
         await self._step(server_name, Step.OWNER_REVOKED)
 
     async def block(self, server_name: ServerName) -> None:
@@ -212,10 +218,15 @@ class Peers:
             if consent.is_connected(Standing(peer.standing)):
                 told = {"grants": grants.as_told(edited.model_dump())}
                 frames.queue_item(work, server_name, frames.CONTROL, "grants", told)
+                routes = self._handshakes.terms.routes
+                announcing.announce(work, self._party.own, routes, server_name)
             return edited
 
         edited: grants.Grants = await self._write(operation)
-        self._has_rescheduled.set()
+        self.has_rescheduled.set()
+        line = self._lines.find(server_name)
+        if line is not None:
+            line.rate = edited.rate
         return edited
 
     async def pause_everything(self, *, is_paused: bool) -> None:
@@ -229,55 +240,22 @@ class Peers:
         await self._database.write(lambda work: peers.change_peer(work, server_name, alarm=None))
         self._lines.refresh(server_name)
 
-    async def expire(self) -> None:
-        """End what took too long: invitations, half-made connections, grants with an end."""
-        now = self._party.clock.now_ms()
-        closed = await self._database.write(lambda work: self._expire(work, now))
-        for intake in closed:
-            self._handshakes.doors.close(bytes.fromhex(intake))
-        for peer in self.load_all():
-            self._lines.refresh(peer.server_name)
-
-    async def run_expiry(self) -> None:
-        """End what is over, as soon as it is, for ever."""
+    async def _say_goodbye(self, server_name: ServerName) -> None:
+        line = self._lines.find(server_name)
+        if line is None:
+            return
         clock = self._party.clock
-        while True:
-            self._has_rescheduled.clear()
-            ends = self._database.read(_ends)
-            left = (min(ends, default=clock.now_ms() + 2 * _HOUR_MS) - clock.now_ms()) / 1000
-            if left < 0:
-                await self.expire()
-                left = 1.0
-            # An hour at most: the machine may have slept, and its clock may have been set.
-            await waiting.wait_for(self._has_rescheduled, clock, min(left + 0.001, 3_600.0))
-
-    def _expire(self, work: UnitOfWork, now: int) -> list[str]:
-        """Returns the intakes of invitations that are over."""
-        doing = Doing(now, "server", "expired")
-        self._expire_handshakes(work, doing)
-        for peer in peers.load_peers(work):
-            ends = peer.grants.get("expires_at")
-            if ends is not None and ends < now and peer.standing == Standing.ACTIVE:
-                doubted = replace(peer, paused_because="its grants have expired")
-                _, outcome = consent_steps.take(work, doubted, Step.DOUBT_ROSE, doing)
-                _tell(work, outcome, peer, "paused", now)
-        needed, closed = {one.intake for one in invitations.load_handshakes(work)}, []
-        for invitation in invitations.load_invitations(work):
-            is_over = invitation.expires_at < now and invitation.intake not in needed
-            if is_over and invitation.ticket != Ticket.VOID:
-                invitations.change_invitation(work, invitation.intake, ticket=Ticket.VOID.value)
-                closed.append(invitation.intake)
-        return closed
-
-    def _expire_handshakes(self, work: UnitOfWork, doing: Doing) -> None:
-        for handshake in invitations.load_handshakes(work):
-            if handshake.expires_at >= doing.at:
-                continue
-            invitations.delete_handshake(work, handshake.key)
-            peer = peers.find_peer(work, ServerName(handshake.server_name))
-            if peer is not None and (Standing(peer.standing), Step.EXPIRED) in consent.TABLE:
-                _, outcome = consent_steps.take(work, peer, Step.EXPIRED, doing)
-                _tell(work, outcome, peer, "expired", doing.at)
+        await self._database.write(
+            lambda work: frames.queue_item(work, server_name, frames.CONTROL, "goodbye", {})
+        )
+        end = clock.monotonic() + _GOODBYE_SECONDS
+        while clock.monotonic() < end:
+            await clock.sleep(_GOODBYE_STEP)
+            left = self._database.read(
+                lambda view: frames.count_waiting(view, server_name).get(frames.CONTROL, 0)
+            )
+            if not left:
+                return
 
     def _by_owner(self) -> Doing:
         return Doing(self._party.clock.now_ms(), "owner", "owner")
@@ -330,27 +308,3 @@ def _use(ticket: Ticket, step: Use) -> consent.TicketOutcome:
         return consent.use(ticket, step)
     except consent.Breach as error:
         raise NotNow from error
-
-
-def _tell(work: UnitOfWork, outcome: Outcome, peer: Peer, kind: str, now: int) -> None:
-    if {Effect.TELL_OWNER, Effect.ASK_OWNER} & set(outcome.effects):
-        words = {"server_name": peer.server_name, "name": peer.name}
-        notices.tell_owner(work, now, kind, peer.node_id, words)
-
-
-def _ends(view: View) -> list[int]:
-    """When each thing that has an end is over."""
-    under_way = invitations.load_handshakes(view)
-    needed = {one.intake for one in under_way}
-    ends = [one.expires_at for one in under_way]
-    ends += [
-        one.expires_at
-        for one in invitations.load_invitations(view)
-        if one.ticket != Ticket.VOID.value and one.intake not in needed
-    ]
-    ends += [
-        peer.grants["expires_at"]
-        for peer in peers.load_peers(view)
-        if peer.grants.get("expires_at") is not None and peer.standing == Standing.ACTIVE.value
-    ]
-    return ends

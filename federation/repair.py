@@ -11,7 +11,7 @@ import orjson
 from federation import identity, payloads
 from federation.envelope import Envelope
 from federation.frames import Outgoing
-from federation.payloads import Keys, Opened, Want
+from federation.handshake_payloads import Keys, Opened, Want
 from federation.ratchets.interface import PRE_KEY, AcceptedSession, OlmMessage, Undecryptable
 from federation.turn_state import TurnState
 from homeserver import errors, metrics

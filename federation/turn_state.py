@@ -43,9 +43,17 @@ class Party:
 class TurnState:
     """One turn's view of a channel."""
 
-    def __init__(self, work: UnitOfWork, party: Party, peer: ServerName, node_id: str) -> None:
+    def __init__(
+        self,
+        work: UnitOfWork,
+        party: Party,
+        peer: ServerName,
+        node_id: str,
+        *,
+        even_if_paused: bool = False,
+    ) -> None:
         channel = channels.find_channel(work, peer)
-        if channel is None or not peers.is_active(work, peer):
+        if channel is None or not (even_if_paused or peers.is_active(work, peer)):
             raise ChannelClosed
         self.work = work
         self.party = party
@@ -54,6 +62,7 @@ class TurnState:
         self.channel: Channel = channel
         self.in_flight: InFlight | None = channels.find_in_flight(work, peer)
         self.taken: str | None = None  # the kind of the frame that this turn took
+        self.weight = 0
         self._stored = channel
 
     @property

@@ -60,6 +60,7 @@ class Turned:
     note: bytes
     came: Came | None = None
     has_taken: bool = False
+    weight: int = 0  # how many events, items or questions the frame held
     has_stored: bool = False
     has_settled: bool = False
     has_rekeyed: bool = False
@@ -88,6 +89,7 @@ def turn(
         note=note,
         came=came,
         has_taken=state.taken is not None,
+        weight=state.weight,
         has_stored=state.taken in _STORED,
         has_settled=has_settled,
         has_rekeyed=(before.epoch, before.keys_note, before.wants_repair)
@@ -149,11 +151,12 @@ def _take_frame(state: TurnState, arrival: Arrival, note: JsonObject) -> Came | 
             repair.request(state)
         return None
     read = _read_frame(state, envelope, plaintext)
-    if read is None or (read[0].kind in _STORED and not arrival.has_room):
+    if read is None or (read[0].kind != "answer" and not arrival.has_room):
         state.channel = before  # nothing has happened: not acknowledged, so it comes again
         return None
     frame, attachment = read
     state.taken = frame.kind
+    state.weight = 1 + sum(len(part) for part in frame.body.values() if isinstance(part, list))
     state.change(
         received=envelope.sequence, received_since_sent=state.channel.received_since_sent + 1
     )

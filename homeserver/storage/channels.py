@@ -45,6 +45,9 @@ channels = Table(
     Column("their_door_key", LargeBinary, nullable=False),
     Column("routes", LargeBinary, nullable=False),  # theirs, a JSON list
     Column("routes_sequence", BigInteger, nullable=False),
+    Column("told_routes", LargeBinary, nullable=False),  # ours, as the peer knows them
+    Column("told_sequence", BigInteger, nullable=False),
+    Column("told_card", BigInteger, nullable=False),  # sequence of our newest card it knows
     Column("keys_note", LargeBinary),  # `keys` as signed, repeated until answered
     Column("keys_nonce", String),  # what the answer has to repeat
     Column("answer_nonce", String),  # what our next first frame has to repeat
@@ -96,6 +99,9 @@ class Channel:
     their_door_key: bytes
     routes: bytes
     routes_sequence: int
+    told_routes: bytes
+    told_sequence: int
+    told_card: int
     keys_note: bytes | None = None
     keys_nonce: str | None = None
     answer_nonce: str | None = None

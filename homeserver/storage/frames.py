@@ -218,18 +218,34 @@ def queue_newest(work: UnitOfWork, peer: ServerName, key: str, edu: JsonObject) 
     work.wake(outbox_topic(peer))
 
 
-def prune_items(work: UnitOfWork, peer: ServerName, lane: str, most: int) -> int:
-    """Drop the oldest items beyond a bound; returns how many were lost."""
+def prune_items(
+    work: UnitOfWork,
+    peer: ServerName,
+    lane: str,
+    most: int,
+    spared: frozenset[int] = frozenset(),
+) -> int:
+    """Drop the oldest items beyond a bound; returns how many were lost.
+
+    Those that are in flight are spared: they may have arrived.
+    """
     beyond = (
         select(outbox_items.c.number)
         .where(outbox_items.c.peer == peer, outbox_items.c.lane == lane)
         .order_by(outbox_items.c.number.desc())
         .offset(most)
     )
-    return _lose(work, peer, lane, [row[0] for row in work.all(beyond)])
+    numbers = [row[0] for row in work.all(beyond) if row[0] not in spared]
+    return _lose(work, peer, lane, numbers)
 
 
-def prune_aged(work: UnitOfWork, peer: ServerName, now_ms: int, lifetime_ms: int) -> int:
+def prune_aged(
+    work: UnitOfWork,
+    peer: ServerName,
+    now_ms: int,
+    lifetime_ms: int,
+    spared: frozenset[int] = frozenset(),
+) -> int:
     """Drop what has waited too long; returns how many were lost. To be called now and then.
 
     An item's age counts from the first time this was called.
@@ -240,7 +256,8 @@ def prune_aged(work: UnitOfWork, peer: ServerName, now_ms: int, lifetime_ms: int
         aged = select(outbox_items.c.number).where(
             mine, outbox_items.c.lane == lane, outbox_items.c.noted_at < now_ms - lifetime_ms
         )
-        lost += _lose(work, peer, lane, [row[0] for row in work.all(aged)])
+        numbers = [row[0] for row in work.all(aged) if row[0] not in spared]
+        lost += _lose(work, peer, lane, numbers)
     unseen = mine & outbox_items.c.noted_at.is_(None)
     work.execute(update_table(outbox_items).where(unseen).values(noted_at=now_ms))
     return lost
