@@ -11,6 +11,7 @@ from federation.controls import Controls
 from federation.desk import DAY_MS, Terms
 from federation.doors import Doors
 from federation.expiring import Expiring
+from federation.farewell import Farewell
 from federation.filling import RoomSource
 from federation.inbox import Inbox
 from federation.inviting import Inviting
@@ -67,8 +68,9 @@ class Federation:
         self.outbox.lifetime_ms = int(settings.outbox_max_days * DAY_MS)
         self.inviting = Inviting(database, self.party, self.doors, self.lines, terms)
         self.connecting = Connecting(database, self.party, world.transport, self.lines, terms)
+        self.farewell = Farewell(self.party, world.transport)
         handshakes = Handshakes(self.inviting, self.connecting, self.doors, terms)
-        self.peers = Peers(database, self.party, self.lines, handshakes)
+        self.peers = Peers(database, self.party, self.lines, handshakes, self.farewell)
         self.expiring = Expiring(
             database, self.party, self.lines, handshakes, self.peers.has_rescheduled
         )
@@ -103,6 +105,7 @@ class Federation:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self.connecting.close()
+        await self.farewell.close()
         await self.outbox.close()
         await self.inbox.close()
         self.lines.close_all()

@@ -7,7 +7,7 @@ closes what lives in memory.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from federation import (
     announcing,
@@ -22,6 +22,7 @@ from federation.connecting import Connecting
 from federation.consent import Effect, Outcome, Standing, Step, Ticket, Use
 from federation.consent_steps import Doing
 from federation.desk import DAY_MS, KNOCK, WAITING, Terms
+from federation.farewell import Farewell
 from federation.invitation_links import Link
 from federation.inviting import Inviting
 from federation.lines import Lines
@@ -36,7 +37,6 @@ from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 _SECRET_BYTES = 32
-_GOODBYE_SECONDS, _GOODBYE_STEP = 10.0, 0.1
 _HOUR_MS = 3_600_000
 
 
@@ -73,8 +73,14 @@ class Peers:
     """The owner's verbs. `server_name` names the peer in all of them."""
 
     def __init__(
-        self, database: Database, party: Party, lines: Lines, handshakes: Handshakes
+        self,
+        database: Database,
+        party: Party,
+        lines: Lines,
+        handshakes: Handshakes,
+        farewell: Farewell,
     ) -> None:
+        self._farewell = farewell
         self._database = database
         self._party = party
         self._lines = lines
@@ -194,11 +200,16 @@ class Peers:
     async def revoke(self, server_name: ServerName, *, says_goodbye: bool = False) -> None:
         """End the connection for ever, in one crash-safe transaction.
 
-        A goodbye is tried for a few seconds before, and never held back for later.
+        A goodbye, if the owner wants one, is sealed inside it and tried for ten seconds after.
         """
-        if says_goodbye:
-            await self._say_goodbye(server_name)
-        await self._step(server_name, Step.OWNER_REVOKED)
+        line = self._lines.find(server_name) if says_goodbye else None
+
+        def seal(work: UnitOfWork) -> bytes | None:
+            return None if line is None else self._farewell.seal(work, line)
+
+        goodbye = await self._step(server_name, Step.OWNER_REVOKED, first=seal)
+        if line is not None and goodbye is not None:
+            self._farewell.send(line, goodbye)
 
     async def block(self, server_name: ServerName) -> None:
         """End the connection, and let nothing of theirs ever reach the owner again."""
@@ -240,36 +251,31 @@ class Peers:
         await self._database.write(lambda work: peers.change_peer(work, server_name, alarm=None))
         self._lines.refresh(server_name)
 
-    async def _say_goodbye(self, server_name: ServerName) -> None:
-        line = self._lines.find(server_name)
-        if line is None:
-            return
-        clock = self._party.clock
-        await self._database.write(
-            lambda work: frames.queue_item(work, server_name, frames.CONTROL, "goodbye", {})
-        )
-        end = clock.monotonic() + _GOODBYE_SECONDS
-        while clock.monotonic() < end:
-            await clock.sleep(_GOODBYE_STEP)
-            left = self._database.read(
-                lambda view: frames.count_waiting(view, server_name).get(frames.CONTROL, 0)
-            )
-            if not left:
-                return
-
     def _by_owner(self) -> Doing:
         return Doing(self._party.clock.now_ms(), "owner", "owner")
 
-    async def _step(self, server_name: ServerName, step: Step, **changes: Any) -> None:
-        def operation(work: UnitOfWork) -> list[str]:
+    async def _step(
+        self,
+        server_name: ServerName,
+        step: Step,
+        *,
+        first: Callable[[UnitOfWork], bytes | None] = lambda _work: None,
+        **changes: Any,
+    ) -> bytes | None:
+        """Take a step with all it causes; returns what `first` made before it."""
+
+        def operation(work: UnitOfWork) -> tuple[bytes | None, list[str]]:
+            made = first(work)
             peer = replace(_load(work, server_name), **changes)
             _, outcome = consent_steps.take(work, peer, step, self._by_owner())
-            return self._carry_out(work, peer, outcome)
+            return made, self._carry_out(work, peer, outcome)
 
-        for key in await self._write(operation):
+        made, forgotten = await self._write(operation)
+        for key in forgotten:
             self._handshakes.connecting.give_up(key)
             self._handshakes.doors.close_all(doors.HANDSHAKE, key)
         self._lines.refresh(server_name)
+        return cast("bytes | None", made)
 
     def _carry_out(self, work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
         """The effects of a step; returns the handshakes that were forgotten."""

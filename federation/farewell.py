@@ -1,0 +1,93 @@
+"""The last words to a peer whose connection ends: sealed in the transaction that ends it.
+
+Tried for ten seconds beside everything else, then dropped. Nothing of it is stored.
+"""
+
+import asyncio
+
+from federation import envelope
+from federation import frames as frame_format
+from federation.envelope import Envelope
+from federation.frames import Outgoing
+from federation.lines import Line
+from federation.ratchets.interface import OlmMessage
+from federation.transport.interface import Transport
+from federation.turn_state import ChannelClosed, Party, TurnState
+from homeserver import errors
+from homeserver.storage.unit_of_work import UnitOfWork
+
+_BODY = b'{"items":[{"kind":"goodbye","body":{}}]}'
+_PAUSES = (0.0, 1.0, 3.0, 6.0)
+_DELIVERY_SECONDS = 4.0
+
+
+class Farewell:
+    """Says goodbye, if the owner wants to."""
+
+    def __init__(self, party: Party, transport: Transport) -> None:
+        self._party = party
+        self._transport = transport
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def seal(self, work: UnitOfWork, line: Line) -> bytes | None:
+        """The box with the goodbye; None if there is no session to say it in.
+
+        It takes the place of a frame in flight: at most one of the two is ever taken.
+        """
+        try:
+            state = TurnState(work, self._party, line.peer, line.node_id)
+        except ChannelClosed:
+            return None
+        channel, flying = state.channel, state.in_flight
+        if channel.session is None:
+            return None
+        sequence = channel.sent + 1 if flying is None else flying.sequence
+        frame = Outgoing("control", self._party.clock.now_ms(), _BODY)
+        plaintext = frame_format.write(
+            self._party.own.node_id, channel.epoch, sequence, frame, channel.answer_nonce
+        )
+        # The ratchet's next state is not kept: the same unit of work destroys it.
+        message, _ = self._party.sessions.encrypt(
+            line.node_id, channel.epoch, channel.session, plaintext
+        )
+        return self._box(line, state, sequence, message)
+
+    def send(self, line: Line, box: bytes) -> None:
+        """Try to deliver it for a while, after the connection has ended."""
+        task = asyncio.get_running_loop().create_task(self._send(line, box))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop trying."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _box(self, line: Line, state: TurnState, sequence: int, message: OlmMessage) -> bytes:
+        content = Envelope(
+            answers=line.last_received,
+            epoch=state.channel.epoch,
+            sequence=sequence,
+            acknowledged=state.channel.received,
+            settled=state.channel.acknowledged,
+            olm_kind=message.kind,
+            olm=message.body,
+        )
+        return envelope.seal(line.theirs.request, self._party.token(), content)
+
+    async def _send(self, line: Line, box: bytes) -> None:
+        party = f"{line.peer} farewell"
+        try:
+            for pause in _PAUSES:
+                await self._party.clock.sleep(pause)
+                for route in line.routes:
+                    try:
+                        await self._transport.deliver(
+                            party, route, line.their_address, box, _DELIVERY_SECONDS
+                        )
+                    except errors.PeerUnreachable:
+                        continue
+                    return
+        finally:
+            await self._transport.hang_up(party)
