@@ -18,7 +18,6 @@ SIZES = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10)
 NONCE_BYTES = 24
 NO_NONCE = bytes(NONCE_BYTES)
 VERSION = 1
-MOST_GROUP_MESSAGES = 255
 
 _MAC_BYTES = 16
 # version, flags, patience in seconds, epoch, sequence, acknowledged, settled, note length,
@@ -26,7 +25,6 @@ _MAC_BYTES = 16
 _HEADER = struct.Struct(">BBHIQQQIIB")
 _LENGTH = struct.Struct(">I")
 _HAS_OLM, _IS_NORMAL, _IS_FULL, _IS_RESTORED = 1, 2, 4, 8
-LARGEST_CONTENT = SIZES[-1] - NONCE_BYTES - _MAC_BYTES - NONCE_BYTES - _HEADER.size
 
 
 class BadEnvelope(errors.HomeserverError):
@@ -65,11 +63,6 @@ def door_keys(door_key: bytes) -> DoorKeys:
         hmac.digest(door_key, b"homeserver/box/1/request", hashlib.sha256),
         hmac.digest(door_key, b"homeserver/box/1/answer", hashlib.sha256),
     )
-
-
-def fits(content: int) -> bool:
-    """Whether note, Olm message and group messages of this many bytes together fit a box."""
-    return content + _LENGTH.size * MOST_GROUP_MESSAGES <= LARGEST_CONTENT
 
 
 def seal(key: bytes, nonce: bytes, envelope: Envelope) -> bytes:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from federation.envelope import SIZES
 from federation.transport.interface import Receive, Refused
+from federation.transport.strangers import Strangers
 from homeserver import errors
 from homeserver.outbound import Outbound
 
@@ -54,8 +55,9 @@ class HttpTransport:
 class FederationDoor:
     """The only thing of ours that strangers can reach."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, strangers: Strangers | None = None) -> None:
         self._receive = receive
+        self._strangers = strangers
 
     def attach(self, application: web.Application) -> None:
         """Answer everything below `/_federation`, whatever the method."""
@@ -70,13 +72,21 @@ class FederationDoor:
         is_delivery = match is not None and request.method == "POST" and not request.query_string
         address = bytes.fromhex(match[1]) if match is not None and is_delivery else _NO_ADDRESS
         answer = None
-        if body is not None:
+        if body is not None and self._may_try(request):
             answer = await self._receive(address, body, request.transport)
         if answer is None:
+            self._note_refusal(request)
             return web.Response(
                 status=_REFUSAL_STATUS, body=_REFUSAL_BODY, content_type="text/plain"
             )
         return web.Response(body=answer, content_type=_TYPE)
+
+    def _may_try(self, request: web.Request) -> bool:
+        return self._strangers is None or self._strangers.may_try(request.remote)
+
+    def _note_refusal(self, request: web.Request) -> None:
+        if self._strangers is not None:
+            self._strangers.note_refusal(request.remote)
 
 
 async def _read_body(request: web.Request) -> bytes | None:

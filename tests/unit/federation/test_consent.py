@@ -71,6 +71,16 @@ def test_an_invitation_is_taken_once() -> None:
     assert not [key for key in INVITATIONS if key[0] is Ticket.VOID]
 
 
+def test_an_invitation_goes_its_way_and_no_other() -> None:
+    for ticket in Ticket:
+        for step in Use:
+            if (ticket, step) in INVITATIONS:
+                assert consent.use(ticket, step) == INVITATIONS[ticket, step]
+            else:
+                with pytest.raises(Breach):
+                    consent.use(ticket, step)
+
+
 def test_a_tombstone_survives_a_handshake_that_came_to_nothing() -> None:
     assert consent.after_expiry(Standing.NONE, Standing.REVOKED) is Standing.REVOKED
     assert consent.after_expiry(Standing.NONE, Standing.NONE) is Standing.NONE

@@ -1,5 +1,6 @@
 """Boxes: exact sizes, both directions apart, and no bytes that crash."""
 
+import nacl.bindings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,8 +77,6 @@ def test_other_bytes_do_not_open(box: bytes) -> None:
 @given(content=st.binary(max_size=SIZES[0] - 40))
 def test_whatever_the_holder_of_the_key_writes_is_read_or_refused(content: bytes) -> None:
     padded = content.ljust(SIZES[0] - 40, b"\0")
-    import nacl.bindings
-
     box = NONCE + nacl.bindings.crypto_secretbox(padded, NONCE, KEYS.request)
     try:
         read = envelope.open_box(KEYS.request, box)
@@ -87,11 +86,32 @@ def test_whatever_the_holder_of_the_key_writes_is_read_or_refused(content: bytes
 
 
 def test_bytes_after_the_end_are_refused() -> None:
-    import nacl.bindings
-
     box = envelope.seal(KEYS.request, NONCE, Envelope(olm=b"text"))
     content = bytearray(nacl.bindings.crypto_secretbox_open(box[24:], NONCE, KEYS.request))
     content[-1] = 1
     damaged = NONCE + nacl.bindings.crypto_secretbox(bytes(content), NONCE, KEYS.request)
     with pytest.raises(BadEnvelope):
         envelope.open_box(KEYS.request, damaged)
+
+
+def damaged(at: int, value: int) -> bytes:
+    """A box of the key's holder, with one byte of its content changed."""
+    box = envelope.seal(KEYS.request, NONCE, Envelope(olm=b"text"))
+    content = bytearray(nacl.bindings.crypto_secretbox_open(box[24:], NONCE, KEYS.request))
+    content[at] = value
+    return NONCE + nacl.bindings.crypto_secretbox(bytes(content), NONCE, KEYS.request)
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(24, 2), (25, 0), (56, 255), (60, 255)],
+    ids=[
+        "another version",
+        "an olm message nobody spoke of",
+        "a note that is too long",
+        "an olm message that is too long",
+    ],
+)
+def test_a_damaged_header_is_refused(at: int, value: int) -> None:
+    with pytest.raises(BadEnvelope):
+        envelope.open_box(KEYS.request, damaged(at, value))

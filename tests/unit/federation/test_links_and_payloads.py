@@ -77,6 +77,8 @@ def test_a_payload_without_a_grant_does_not_start() -> None:
 
     with pytest.raises(TypeError):
         payloads.register("frame.careless")(Careless)
+    with pytest.raises(TypeError):
+        payloads.register("frame.control")(payloads.Control)
 
 
 def test_the_grants_of_a_peer_are_those_that_payloads_need() -> None:
@@ -127,3 +129,15 @@ def test_a_transaction_is_cut_to_the_grants() -> None:
     whole = payloads.permitted(transaction, lambda _grant: True)
     assert whole["pdus"] == transaction.pdus
     assert len(whole["edus"]) == 2
+
+
+def test_what_does_not_fit_its_model_is_bad_json() -> None:
+    wrongs: list[object] = [None, [], {"items": 7}, {"items": [{"kind": 1, "body": {}}]}]
+    for wrong in wrongs:
+        with pytest.raises(errors.BadJson):
+            payloads.read(payloads.Control, wrong)
+
+
+def test_unknown_control_messages_need_messages() -> None:
+    assert payloads.control_grant("routes") == payloads.CONNECTION
+    assert payloads.control_grant("from the future") == "messages"
