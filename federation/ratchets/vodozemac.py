@@ -113,7 +113,7 @@ class Vodozemac:
         self, inbound: bytes, key: bytes, ciphertext: bytes
     ) -> tuple[GroupMessage, bytes]:
         """Decrypt one group message."""
-        opened = vodozemac.InboundGroupSession.from_pickle(inbound.decode(), key)
+        opened = _unpickled(vodozemac.InboundGroupSession, inbound, key)
         try:
             read = opened.decrypt(vodozemac.MegolmMessage.from_bytes(ciphertext))
         except _BROKEN as error:
@@ -121,12 +121,20 @@ class Vodozemac:
         return GroupMessage(bytes(read.plaintext), read.message_index), _pickled(opened, key)
 
 
-def _account(pickle: bytes, key: bytes) -> vodozemac.Account:
-    return vodozemac.Account.from_pickle(pickle.decode(), key)
+def _account(pickle: bytes, key: bytes) -> Any:
+    return _unpickled(vodozemac.Account, pickle, key)
 
 
-def _session(pickle: bytes, key: bytes) -> vodozemac.Session:
-    return vodozemac.Session.from_pickle(pickle.decode(), key)
+def _session(pickle: bytes, key: bytes) -> Any:
+    return _unpickled(vodozemac.Session, pickle, key)
+
+
+def _unpickled(kind: Any, pickle: bytes, key: bytes) -> Any:
+    """Open a pickle; one that python-olm left behind is taken over."""
+    try:
+        return kind.from_pickle(pickle.decode(), key)
+    except _BROKEN:
+        return kind.from_libolm_pickle(pickle.decode(), key.hex().encode())
 
 
 def _pickled(opened: Any, key: bytes) -> bytes:
