@@ -38,7 +38,10 @@ def build(
     application = web.Application(middlewares=[cors, refuse_politely], client_max_size=_BODY_LIMIT)
     binder = Binder(services, authenticate)
     for route in routes:
-        application.router.add_route(route.method, route.path, binder.bind(route))
+        bound = binder.bind(route)
+        application.router.add_route(route.method, route.path, bound)
+        if route.method == "GET" and route.path.startswith(_FOR_CLIENTS):
+            application.router.add_route("HEAD", route.path, bound)
     application.on_response_prepare.append(_say_nothing_about_us)
     return application
 
@@ -68,8 +71,10 @@ async def refuse_politely(request: web.Request, handler: Next) -> web.StreamResp
         return api_errors.answer(error)
     except web.HTTPNotFound:
         return api_errors.answer(errors.Unrecognized())
-    except web.HTTPMethodNotAllowed:
-        return api_errors.answer(errors.WrongMethod())
+    except web.HTTPMethodNotAllowed as error:
+        refusal = api_errors.answer(errors.WrongMethod())
+        refusal.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return refusal
     except web.HTTPRequestEntityTooLarge:
         return api_errors.answer(errors.TooLarge())
     except Exception:

@@ -157,9 +157,17 @@ async def _request(request: web.Request) -> web.Request:
 
 def _part_of_path(name: str) -> Fill:
     async def fill(request: web.Request) -> str:
-        return request.match_info[name]
+        part = request.match_info[name]
+        _check_storable(part)
+        return part
 
     return fill
+
+
+def _check_storable(text: str) -> None:
+    """No name holds a NUL, and not every database could keep one."""
+    if "\0" in text:
+        raise errors.InvalidParam("NUL is not allowed there.")
 
 
 def _constant(service: Any) -> Fill:
@@ -171,10 +179,13 @@ def _constant(service: Any) -> Fill:
 
 def _query(model: type[BaseModel]) -> Fill:
     async def fill(request: web.Request) -> BaseModel:
+        for text in request.query.values():
+            _check_storable(text)
         try:
             return model.model_validate(dict(request.query))
         except ValidationError as error:
-            raise errors.InvalidParam(_first_mistake(error)) from None
+            kind = errors.MissingParam if _lacks_something(error) else errors.InvalidParam
+            raise kind(_first_mistake(error)) from None
 
     return fill
 
@@ -199,6 +210,10 @@ async def read_json(request: web.Request) -> Any:
         return canonical_json.decode(raw)
     except errors.BadJson as error:
         raise errors.NotJson(str(error)) from None
+
+
+def _lacks_something(error: ValidationError) -> bool:
+    return error.errors(include_url=False, include_input=False)[0]["type"] == "missing"
 
 
 def _first_mistake(error: ValidationError) -> str:

@@ -115,6 +115,18 @@ class UnsupportedRoomVersion(HomeserverError):
     errcode = "M_UNSUPPORTED_ROOM_VERSION"
 
 
+class InvalidRoomState(HomeserverError):
+    """No room can have the state that was asked for."""
+
+    errcode = "M_INVALID_ROOM_STATE"
+
+
+class BadAlias(HomeserverError):
+    """An alias does not lead to this room."""
+
+    errcode = "M_BAD_ALIAS"
+
+
 class AliasInUse(HomeserverError):
     """That alias is taken already."""
 

@@ -5,7 +5,7 @@ Spec: client-server-api#typing-notifications, client-server-api#receipts
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from api.routing import Routes
 from homeserver import errors
@@ -24,8 +24,8 @@ _DEFAULT_TIMEOUT_MS = 30_000
 class TypingBody(BaseModel):
     """Whether the user types, and for how many milliseconds to believe it."""
 
-    typing: bool
-    timeout: Annotated[int, Field(ge=0)] = _DEFAULT_TIMEOUT_MS
+    typing: StrictBool
+    timeout: Annotated[StrictInt, Field(ge=0)] = _DEFAULT_TIMEOUT_MS
 
 
 class ReceiptBody(BaseModel):

@@ -5,9 +5,9 @@ Spec: client-server-api#creation, client-server-api#room-aliases
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
-from api.routing import JsonBody, Routes
+from api.routing import Query, Routes
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomAlias, RoomId, UserId, parse_room_alias
@@ -40,7 +40,7 @@ class CreateRoom(BaseModel):
     invite_3pid: list[Any] = Field(default_factory=list)
     creation_content: dict[str, Any] = Field(default_factory=dict)
     initial_state: list[InitialState] = Field(default_factory=list)
-    is_direct: bool = False
+    is_direct: StrictBool = False
     power_level_content_override: dict[str, Any] = Field(default_factory=dict)
 
     def wish(self) -> Wish:
@@ -67,6 +67,58 @@ class AliasFor(BaseModel):
     """The room that an alias shall lead to."""
 
     room_id: RoomId
+
+
+class Directory(BaseModel):
+    """Whose directory is asked for; this server's unless another is named."""
+
+    server: str | None = None
+
+
+class Page(BaseModel):
+    """Which part of the directory is asked for; a token is a number of rooms to pass over."""
+
+    limit: int | None = Field(default=None, ge=0)
+    since: str | None = Field(default=None, pattern=r"^\d{1,9}$")
+
+    def cut(self, rooms: list[JsonObject]) -> JsonObject:
+        """The part, and where the parts beside it begin."""
+        start = int(self.since or 0)
+        size = len(rooms) if self.limit is None else self.limit
+        part: JsonObject = {
+            "chunk": rooms[start : start + size],
+            "total_room_count_estimate": len(rooms),
+        }
+        if start + size < len(rooms):
+            part["next_batch"] = str(start + size)
+        if start:
+            part["prev_batch"] = str(max(0, start - size))
+        return part
+
+
+class DirectoryPage(Directory, Page):
+    """Which part of whose directory."""
+
+
+class RoomSearch(BaseModel):
+    """What is searched for in the directory."""
+
+    generic_search_term: str | None = None
+    room_types: list[str | None] | None = None
+
+    def finds(self, room: JsonObject) -> bool:
+        """Whether a room is among what is searched for."""
+        if self.room_types is not None and room.get("room_type") not in self.room_types:
+            return False
+        term = (self.generic_search_term or "").casefold()
+        named = (room.get(key, "") for key in ("name", "topic", "canonical_alias"))
+        return any(term in text.casefold() for text in named)
+
+
+class SearchBody(Page):
+    """A search in the directory."""
+
+    filter: RoomSearch | None = None
 
 
 class Visibility(BaseModel):
@@ -150,36 +202,25 @@ async def set_visibility(
 
 
 @routes.get("/publicRooms")
-async def public_rooms(requester: Requester, aliases: RoomAliases) -> JsonObject:
+async def public_rooms(
+    requester: Requester, page: Query[DirectoryPage], aliases: RoomAliases
+) -> JsonObject:
     """The directory.
 
     Spec: client-server-api#get_matrixclientv3publicrooms
     """
     del requester
-    return _directory(await aliases.published_rooms())
+    return page.cut(await aliases.published_rooms(page.server))
 
 
 @routes.post("/publicRooms")
 async def search_public_rooms(
-    requester: Requester, body: JsonBody, aliases: RoomAliases
+    requester: Requester, directory: Query[Directory], body: SearchBody, aliases: RoomAliases
 ) -> JsonObject:
-    """The directory, or what of it holds a word.
+    """The directory, or what of it is searched for.
 
     Spec: client-server-api#post_matrixclientv3publicrooms
     """
     del requester
-    wanted = body.root.get("filter")
-    term = wanted.get("generic_search_term") if isinstance(wanted, dict) else None
-    rooms = await aliases.published_rooms()
-    if isinstance(term, str) and term:
-        rooms = [room for room in rooms if _mentions(room, term)]
-    return _directory(rooms)
-
-
-def _directory(rooms: list[JsonObject]) -> JsonObject:
-    return {"chunk": rooms, "total_room_count_estimate": len(rooms)}
-
-
-def _mentions(room: JsonObject, term: str) -> bool:
-    named = (room.get(key, "") for key in ("name", "topic", "canonical_alias"))
-    return any(term.casefold() in text.casefold() for text in named)
+    rooms = await aliases.published_rooms(directory.server)
+    return body.cut([room for room in rooms if body.filter is None or body.filter.finds(room)])

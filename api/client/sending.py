@@ -8,9 +8,12 @@ from pydantic import BaseModel
 from api.routing import JsonBody, Routes
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.ports import Requester
+from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.sending import RoomSender
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
+
+_CANONICAL_ALIAS = ("m.room.canonical_alias", "")
 
 
 class Sent(BaseModel):
@@ -36,33 +39,43 @@ async def send_message(
     return Sent(event_id=sent)
 
 
-@routes.put("/rooms/{room_id}/state/{event_type}")
-async def send_state_without_key(
-    requester: Requester, room_id: RoomId, event_type: str, content: JsonBody, sender: RoomSender
-) -> Sent:
-    """Set state that the room has once.
-
-    Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
-    """
-    sent = await sender.send_state(requester, room_id, event_type, "", content.root)
-    return Sent(event_id=sent)
-
-
 @routes.put("/rooms/{room_id}/state/{event_type}/{state_key:.*}")
 async def send_state(
     requester: Requester,
     room_id: RoomId,
     event_type: str,
     state_key: str,
+    *,
     content: JsonBody,
     sender: RoomSender,
+    aliases: RoomAliases,
 ) -> Sent:
     """Set a part of the room's state. An empty key may be written as a trailing slash.
 
     Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
     """
+    if (event_type, state_key) == _CANONICAL_ALIAS:
+        await aliases.check_canonical(room_id, content.root)
     sent = await sender.send_state(requester, room_id, event_type, state_key, content.root)
     return Sent(event_id=sent)
+
+
+@routes.put("/rooms/{room_id}/state/{event_type}")
+async def send_state_without_key(
+    requester: Requester,
+    room_id: RoomId,
+    event_type: str,
+    content: JsonBody,
+    sender: RoomSender,
+    aliases: RoomAliases,
+) -> Sent:
+    """Set state that the room has once.
+
+    Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+    """
+    return await send_state(
+        requester, room_id, event_type, "", content=content, sender=sender, aliases=aliases
+    )
 
 
 @routes.put("/rooms/{room_id}/redact/{event_id}/{txn_id}")

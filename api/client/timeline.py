@@ -37,7 +37,7 @@ class MessagesQuery(BaseModel):
 class ContextQuery(BaseModel):
     """How much around an event to show, and what of it."""
 
-    limit: int = Field(_PAGE, ge=0, le=500)
+    limit: int = Field(_PAGE, ge=0)
     filter: str | None = None
 
 
@@ -79,7 +79,8 @@ async def messages(
     Spec: client-server-api#get_matrixclientv3roomsroomidmessages
     """
     wanted = _filter(query.filter)
-    limit = query.limit if "limit" in query.model_fields_set else wanted.limit
+    is_in_filter = "limit" in wanted.model_fields_set and "limit" not in query.model_fields_set
+    limit = wanted.limit if is_in_filter else query.limit
     request = PageRequest(limit, wanted, query.dir == "b", query.start, query.to)
     return await timeline.messages(requester, room_id, request)
 

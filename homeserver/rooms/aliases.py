@@ -76,9 +76,25 @@ class RoomAliases:
 
         def create(work: UnitOfWork) -> None:
             seeing.load_readable(work, room_id, requester.user_id)
+            if rooms.find_alias(work, alias) is not None:
+                raise errors.Conflict("That alias is taken already.")
             save(work, self._local, alias, room_id, requester.user_id)
 
         await self._database.write(create)
+
+    async def check_canonical(self, room_id: RoomId, content: JsonObject) -> None:
+        """Raise `BadAlias` where a new name of a room does not lead there.
+
+        Spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+        """
+        before = self._database.read(lambda view: _canonical_aliases(view, room_id))
+        for alias in sorted(named_in(content) - before):
+            try:
+                found = await self.resolve(identifiers.parse_room_alias(alias))
+            except (errors.NotFound, errors.PeerUnreachable, errors.PeerRefused):
+                found = None
+            if found is None or found.room_id != room_id:
+                raise errors.BadAlias(f"{alias} does not lead to this room.")
 
     async def delete(self, alias: RoomAlias) -> None:
         """Take a name away; every user of this server is its owner."""
@@ -115,16 +131,41 @@ class RoomAliases:
 
         await self._database.write(publish)
 
-    async def published_rooms(self) -> list[JsonObject]:
-        """The rooms in the directory, as clients list them.
+    async def published_rooms(self, server: str | None = None) -> list[JsonObject]:
+        """The rooms in the directory, as clients list them; other servers' are not asked for.
 
         Spec: client-server-api#get_matrixclientv3publicrooms
         """
+        if server not in (None, self._local.server_name):
+            raise errors.NotFound("Only the rooms of your own server are listed here.")
         return await self._database.scan(
             lambda view: [
                 _listing(view, room) for room in rooms.published_rooms(view, _DIRECTORY_LIMIT)
             ]
         )
+
+
+def named_in(content: JsonObject) -> frozenset[str]:
+    """The aliases in an `m.room.canonical_alias`.
+
+    Spec: client-server-api#mroomcanonical_alias
+    """
+    alias, others = content.get("alias"), content.get("alt_aliases", [])
+    if not isinstance(others, list):
+        raise errors.InvalidParam("alt_aliases is a list of aliases.")
+    named = [*others, *([alias] if alias not in (None, "") else [])]
+    if not all(isinstance(one, str) for one in named):
+        raise errors.InvalidParam("An alias is a text.")
+    return frozenset(identifiers.parse_room_alias(one) for one in named)
+
+
+def _canonical_aliases(view: View, room_id: RoomId) -> frozenset[str]:
+    current = room_state.load_state(view, drafting.load_room(view, room_id).current_state_id)
+    event = state.load_entry(view, current, ("m.room.canonical_alias", ""))
+    try:
+        return named_in(event.content) if event is not None else frozenset()
+    except errors.InvalidParam:
+        return frozenset()  # some other server let it pass
 
 
 def save(

@@ -104,8 +104,7 @@ class _Creation:
     def run(self, work: UnitOfWork, wish: Wish, preset: Preset) -> RoomId:
         inviting.check_connected(work, self.local, wish.invite)
         room = self._begin(work, wish, preset)
-        for intent in self._intents(work, wish, preset):
-            room = drafting.say(work, self.local, room, intent, self.now_ms)[1].room
+        room = self._set_up(work, room, wish, preset)
         if wish.alias_localpart is not None:
             alias = self._alias(wish.alias_localpart)
             aliases.save(work, self.local, alias, room.room_id, self.creator)
@@ -118,6 +117,15 @@ class _Creation:
             invitation = drafting.membership(self.creator, user_id, "invite", content)
             room = inviting.change_membership(work, self.local, room, invitation, self.now_ms)[1]
         return room.room_id
+
+    def _set_up(self, work: UnitOfWork, room: Room, wish: Wish, preset: Preset) -> Room:
+        """Give the room its first state, which its own rules must allow."""
+        try:
+            for intent in self._intents(work, wish, preset):
+                room = drafting.say(work, self.local, room, intent, self.now_ms)[1].room
+        except (errors.NotAllowed, errors.BadEvent) as error:
+            raise errors.InvalidRoomState(str(error)) from None
+        return room
 
     def _begin(self, work: UnitOfWork, wish: Wish, preset: Preset) -> Room:
         content = {**wish.creation_content, "room_version": self.version.id}

@@ -98,6 +98,16 @@ def leave(
         frames.queue_item(work, inviter, "control", "leave", body)
 
 
+def forget_server(
+    work: UnitOfWork, local: LocalServer, user_id: UserId, server: ServerName, now_ms: int
+) -> None:
+    """Decline everything that came through a server with which we have ended all dealings."""
+    for membership in rooms.rooms_of(work, user_id, _PENDING):
+        is_outside = not drafting.is_inside(work, membership.room_id, local)
+        if is_outside and inviting_server(work, membership) == server:
+            leave(work, local, membership, {}, now_ms)
+
+
 def _authorities(pending: Event, told: Sequence[Any]) -> tuple[EventId, ...]:
     """What a departure cites: the invitation, and what we were shown of the rest."""
     wanted = {"m.room.power_levels"}

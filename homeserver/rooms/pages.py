@@ -5,6 +5,7 @@ position and rank. Sync tokens (`s{position}…`) are points too.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,10 @@ class Wanted(Protocol):
     @property
     def lazy_load_members(self) -> bool:
         """Whether to tell the members that speak on the page."""
+        ...
+
+    def allows_room(self, room_id: RoomId) -> bool:
+        """Whether anything of this room passes."""
         ...
 
     def allows(self, event_type: str, sender: str | None = None) -> bool:
@@ -90,6 +95,15 @@ def before(stored: StoredEvent) -> Point:
 
 
 def read(view: View, asked: Asked) -> Page:
+    """Read what a filter and a limit leave of a room's timeline."""
+    if not asked.wanted.allows_room(asked.room_id):
+        return Page([], None, [])
+    if asked.limit == 0:
+        return Page([], asked.start, [])
+    return _read_on(view, asked)
+
+
+def _read_on(view: View, asked: Asked) -> Page:
     """Read until the page is full, the room ends, or there is a hole."""
     shown: list[StoredEvent] = []
     point = asked.start
@@ -98,7 +112,7 @@ def read(view: View, asked: Asked) -> Page:
         holes = gaps.gaps_before(view, [one.event.event_id for one in batch])
         if holes and asked.is_backwards:
             batch = _up_to_hole(batch, holes)
-        for stored in _passing(view, asked, batch):
+        for stored in passing(asked.wanted, seeing.visible(view, asked.user_id, batch)):
             shown.append(stored)
             if len(shown) == asked.limit:
                 return Page(shown, _beyond(asked, stored), [])
@@ -132,11 +146,11 @@ def _up_to_hole(batch: list[StoredEvent], holes: list[Gap]) -> list[StoredEvent]
     return batch[: first + 1]
 
 
-def _passing(view: View, asked: Asked, batch: list[StoredEvent]) -> list[StoredEvent]:
-    wanted = asked.wanted
+def passing(wanted: Wanted, several: Iterable[StoredEvent]) -> list[StoredEvent]:
+    """Those events that a filter lets through."""
     return [
         stored
-        for stored in seeing.visible(view, asked.user_id, batch)
+        for stored in several
         if wanted.allows(stored.event.type, stored.event.sender)
         and wanted.allows_content(stored.event.content)
     ]

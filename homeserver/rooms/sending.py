@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.ports import Clock, Requester
 from homeserver.rooms import drafting, inviting, state
@@ -39,7 +40,11 @@ class RoomSender:
             return await self.redact(requester, room_id, target, txn, content)
         intent = Intent(requester.user_id, event_type, content)
         return await self._send_once(
-            requester, room_id, event_type, txn, lambda _work, _room: intent
+            requester,
+            room_id,
+            txn,
+            lambda _work, _room: intent,
+            lambda sent: sent.type == event_type,
         )
 
     async def redact(
@@ -54,7 +59,9 @@ class RoomSender:
             _check_may_redact(work, room, requester.user_id, target)
             return Intent(requester.user_id, "m.room.redaction", content, redacts=target)
 
-        return await self._send_once(requester, room_id, "m.room.redaction", txn, intend)
+        return await self._send_once(
+            requester, room_id, txn, intend, lambda sent: sent.redacts == target
+        )
 
     async def send_state(
         self,
@@ -103,18 +110,22 @@ class RoomSender:
         self,
         requester: Requester,
         room_id: RoomId,
-        event_type: str,
         txn: str,
         intend: Callable[[UnitOfWork, Room], Intent],
+        is_same: Callable[[Event], bool],
     ) -> EventId:
+        """Send unless a request of the same path did so already; see `is_same`.
+
+        Spec: client-server-api#transaction-identifiers
+        """
         now_ms = self._clock.now_ms()
         transaction = (requester.device_id, txn)
 
         def send(work: UnitOfWork) -> EventId:
             room = drafting.load_room(work, room_id)
-            sent = events.find_by_transaction(work, *transaction, room_id, event_type)
-            if sent is not None:
-                return sent.event.event_id
+            for sent in events.sent_in_transaction(work, *transaction, room_id):
+                if is_same(sent.event):
+                    return sent.event.event_id
             origin = Origin(transaction=transaction)
             intent = intend(work, room)
             return drafting.say(work, self._local, room, intent, now_ms, origin)[0].event_id

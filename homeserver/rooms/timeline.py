@@ -86,20 +86,21 @@ class RoomTimeline:
 
         def look(view: View) -> JsonObject:
             target = _load_visible(view, requester, room_id, event_id)
-            half = max(0, limit) // 2
+            half = min(limit, pages.LARGEST_PAGE) // 2
             asked = Asked(
                 room_id, requester.user_id, pages.before(target), half, wanted, is_backwards=True
             )
             ahead = replace(asked, start=target.point, is_backwards=False)
             earlier = pages.read(view, asked) if half else Page([], asked.start, [])
             later = pages.read(view, ahead) if half else Page([], ahead.start, [])
+            around = [*earlier.shown, target, *later.shown]
             return {
                 "event": _shown(view, requester, [target], now_ms)[0],
                 "events_before": _shown(view, requester, earlier.shown, now_ms),
                 "events_after": _shown(view, requester, later.shown, now_ms),
                 "start": pages.token(earlier.end or pages.START),
                 "end": pages.token(later.end or _newest(target, later)),
-                "state": _state_at(view, requester, later.shown or [target], now_ms),
+                "state": _shown(view, requester, _state_after(view, around, wanted), now_ms),
             }
 
         return await self._database.scan(look)
@@ -161,7 +162,7 @@ def _asked(requester: Requester, room_id: RoomId, request: PageRequest) -> Asked
         room_id,
         requester.user_id,
         start,
-        max(1, min(request.limit, pages.LARGEST_PAGE)),
+        min(request.limit, pages.LARGEST_PAGE),
         request.wanted,
         request.is_backwards,
         pages.parse_token(request.stop) if request.stop is not None else None,
@@ -218,14 +219,22 @@ def _state_id_at(view: View, stored: StoredEvent) -> int | None:
     return room_state.find_state_at(view, stored.event.room_id, stored.position)
 
 
-def _state_at(
-    view: View, requester: Requester, several: Sequence[StoredEvent], now_ms: int
-) -> list[JsonObject]:
-    state_id = _state_id_at(view, several[-1])
-    if state_id is None:
+def _state_after(view: View, around: Sequence[StoredEvent], wanted: Wanted) -> list[StoredEvent]:
+    """What a filter leaves of the state at the newest of some events.
+
+    Spec: client-server-api#get_matrixclientv3roomsroomidcontexteventid
+    """
+    state_id = _state_id_at(view, max(around, key=lambda one: one.point))
+    if state_id is None or not wanted.allows_room(around[0].event.room_id):
         return []
-    found = events.load_events(view, room_state.load_state(view, state_id).values())
-    return _shown(view, requester, list(found.values()), now_ms)
+    then = room_state.load_state(view, state_id)
+    speakers = {state.member_key(one.event.sender) for one in around}
+    shown = [
+        event_id
+        for key, event_id in then.items()
+        if key in speakers or not (wanted.lazy_load_members and key[0] == "m.room.member")
+    ]
+    return pages.passing(wanted, events.load_events(view, shown).values())
 
 
 def _speakers(

@@ -243,15 +243,15 @@ def changed_rooms(view: View, after: int, until: int) -> set[RoomId]:
     return {row.room_id for row in view.all(_CHANGED_ROOMS, {"after": after, "until": until})}
 
 
-def find_by_transaction(
-    view: View, device_id: DeviceId, transaction_id: str, room_id: RoomId, event_type: str
-) -> StoredEvent | None:
-    """The event that a device's earlier request with this transaction ID made."""
+def sent_in_transaction(
+    view: View, device_id: DeviceId, transaction_id: str, room_id: RoomId
+) -> list[StoredEvent]:
+    """The events that a device's earlier requests with this transaction ID made in a room."""
     rows = view.all(
         _BY_TRANSACTION,
         {"device_id": device_id, "transaction_id": transaction_id, "room_id": room_id},
     )
-    return next((one for one in _stored(view, rows) if one.event.type == event_type), None)
+    return list(_stored(view, rows))
 
 
 def _rows(view: View, by_ids: Select[Any], event_ids: Collection[EventId]) -> list[Row[Any]]:

@@ -194,8 +194,8 @@ async def test_aliases_and_the_directory(api: Api) -> None:
 
     found = await api.call("GET", f"/directory/room/{alias}")
     assert found == {"room_id": room_id, "servers": ["alice.test"]}
-    taken = await api.call("PUT", f"/directory/room/{alias}", {"room_id": room_id}, 400)
-    assert taken["errcode"] == "M_ROOM_IN_USE"
+    taken = await api.call("PUT", f"/directory/room/{alias}", {"room_id": room_id}, 409)
+    assert taken["errcode"] == "M_UNKNOWN"
     assert (await api.call("GET", f"/rooms/{room_id}/aliases"))["aliases"] == [
         "#kitchen:alice.test"
     ]

@@ -68,6 +68,9 @@ class Everything:
     def allows(self, event_type: str, sender: str | None = None) -> bool:
         return bool(event_type or sender)
 
+    def allows_room(self, room_id: RoomId) -> bool:
+        return True
+
     def allows_content(self, content: JsonObject) -> bool:
         return content is not None
 

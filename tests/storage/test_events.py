@@ -132,22 +132,19 @@ async def test_changed_rooms_are_those_with_live_events(database: Database) -> N
     assert changed(2, 9) == set()
 
 
-async def test_a_transaction_belongs_to_device_room_and_type(database: Database) -> None:
+async def test_a_transaction_belongs_to_device_and_room(database: Database) -> None:
     stored = live(1, transaction=(PHONE, "t"))
     await save(database, stored)
 
-    def find(device: str, txn: str, room_id: RoomId, event_type: str) -> StoredEvent | None:
+    def find(device: str, txn: str, room_id: RoomId) -> list[StoredEvent]:
         return database.read(
-            lambda view: events.find_by_transaction(
-                view, DeviceId(device), txn, room_id, event_type
-            )
+            lambda view: events.sent_in_transaction(view, DeviceId(device), txn, room_id)
         )
 
-    assert find("PHONE", "t", ROOM, "m.room.message") == stored
-    assert find("LAPTOP", "t", ROOM, "m.room.message") is None
-    assert find("PHONE", "u", ROOM, "m.room.message") is None
-    assert find("PHONE", "t", RoomId("!other:x"), "m.room.message") is None
-    assert find("PHONE", "t", ROOM, "m.room.redaction") is None
+    assert find("PHONE", "t", ROOM) == [stored]
+    assert find("LAPTOP", "t", ROOM) == []
+    assert find("PHONE", "u", ROOM) == []
+    assert find("PHONE", "t", RoomId("!other:x")) == []
 
 
 async def test_more_ids_than_a_statement_takes(database: Database) -> None:
