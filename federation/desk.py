@@ -107,8 +107,14 @@ class Desk:
             transcript=messages.transcript_of(handshake.request, note),
             told_routes=self._routes_for(asked),
         )
+        return self._save_accept(handshake, asked, note, secrets)
+
+    def _save_accept(
+        self, handshake: Handshake, asked: Asked, note: bytes, secrets: Secrets
+    ) -> bytes:
+        sessions, node_id, epoch = self._party.sessions, handshake.node_id, secrets.epoch
         session = sessions.start(
-            node_id, epoch, account, asked.request.olm_key, asked.request.one_time_key
+            node_id, epoch, secrets.account, asked.request.olm_key, asked.request.one_time_key
         )
         inside = messages.write_inside(
             self._party.own.node_id, epoch, self._now, self._inside(secrets, asked)

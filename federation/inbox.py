@@ -16,9 +16,9 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock
-from homeserver.storage import frames, peers
+from homeserver.storage import inbox, peers
 from homeserver.storage.database import Database
-from homeserver.storage.frames import StoredFrame
+from homeserver.storage.inbox import StoredFrame
 from homeserver.storage.unit_of_work import UnitOfWork
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Inbox:
 
     async def _work_off(self, line: Line) -> None:
         arrived = asyncio.Event()
-        topic = frames.inbox_topic(line.peer)
+        topic = inbox.inbox_topic(line.peer)
         self._database.wake_ups.listen(topic, arrived.set)
         pause, tries = _FIRST_PAUSE, 0
         try:
@@ -110,7 +110,7 @@ class Inbox:
 
     async def _take_waiting(self, line: Line) -> None:
         while waiting := self._database.read(
-            lambda view: frames.next_frames(view, line.peer, _FRAMES_AT_ONCE)
+            lambda view: inbox.next_frames(view, line.peer, _FRAMES_AT_ONCE)
         ):
             for frame in waiting:
                 await self._take_one(line, frame)
@@ -126,7 +126,7 @@ class Inbox:
             transaction = payloads.read(Transaction, body)
         except errors.BadJson:
             metrics.bump("federation_bad_frames")
-            await self._database.write(lambda work: frames.delete_frame(work, frame.number))
+            await self._database.write(lambda work: inbox.delete_frame(work, frame.number))
             return
         await self._take_transaction(line, frame, transaction)
 
@@ -139,7 +139,7 @@ class Inbox:
         def finish(work: UnitOfWork) -> None:
             nonlocal is_finished
             is_finished = True
-            frames.delete_frame(work, frame.number)
+            inbox.delete_frame(work, frame.number)
 
         if peer is not None and self._take_in is not None:
             await self._take_in(line.peer, payloads.permitted(transaction, peer.may), finish)
@@ -158,12 +158,12 @@ class Inbox:
                 take(work, frame.peer, item.body)
             except errors.HomeserverError:
                 metrics.bump("federation_bad_controls")
-        frames.delete_frame(work, frame.number)
+        inbox.delete_frame(work, frame.number)
 
     async def _set_aside(self, line: Line) -> None:
         """Give up a frame that fails again and again, so that the ones behind it are read."""
         metrics.bump("federation_frames_given_up")
-        waiting = self._database.read(lambda view: frames.next_frames(view, line.peer, 1))
+        waiting = self._database.read(lambda view: inbox.next_frames(view, line.peer, 1))
         if waiting:
             number = waiting[0].number
-            await self._database.write(lambda work: frames.delete_frame(work, number))
+            await self._database.write(lambda work: inbox.delete_frame(work, number))

@@ -16,7 +16,7 @@ from federation.envelope import NO_NONCE, DoorKeys
 from homeserver.keyring import Keyring
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, frames, peers
+from homeserver.storage import channels, inbox, peers
 from homeserver.storage.database import Database
 from homeserver.storage.peers import Peer
 
@@ -189,7 +189,7 @@ class Lines:
             channel.their_address,
             tuple(orjson.loads(channel.routes)),
             rate=int(peer.grants.get("rate", 30_000)),
-            stored=self._database.read(lambda view: frames.count_frames(view, peer.server_name)),
+            stored=self._database.read(lambda view: inbox.count_frames(view, peer.server_name)),
         )
         self._lines[peer.server_name] = line
         self._doors.open(line.our_address, Door(doors.PEER, peer.server_name, line.ours))

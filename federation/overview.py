@@ -8,7 +8,7 @@ from federation.lines import Lines
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import audit, frames, invitations, peers
+from homeserver.storage import audit, frames, inbox, invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import Invitation
 from homeserver.storage.peers import Peer
@@ -71,7 +71,7 @@ class Overview:
 
 def _waiting(view: View, peer: Peer) -> tuple[int, int]:
     waiting = frames.count_waiting(view, peer.server_name)
-    return sum(waiting.values()), frames.count_frames(view, peer.server_name)
+    return sum(waiting.values()), inbox.count_frames(view, peer.server_name)
 
 
 def _invitation(invitation: Invitation) -> JsonObject:

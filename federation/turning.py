@@ -17,9 +17,9 @@ from federation.turn_state import TurnState
 from homeserver import errors, metrics
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import frames, notices, peers
+from homeserver.storage import inbox, notices, peers
 from homeserver.storage.channels import Channel, InFlight
-from homeserver.storage.frames import StoredFrame
+from homeserver.storage.inbox import StoredFrame
 
 _STORED = ("control", "transaction")
 HEAL_AFTER = 100
@@ -190,7 +190,7 @@ def _is_consistent(state: TurnState, envelope: Envelope, frame: Frame) -> bool:
 def _store(state: TurnState, frame: Frame) -> None:
     body = canonical_json.encode_checked(frame.body)
     stored = StoredFrame(0, state.peer, frame.sequence, frame.kind, frame.sent_at, body)
-    frames.save_frame(state.work, state.peer, stored)
+    inbox.save_frame(state.work, state.peer, stored)
 
 
 def _fill(state: TurnState, offer: Offer | None, source: RoomSource) -> Filled | None:

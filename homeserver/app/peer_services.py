@@ -10,12 +10,14 @@ from federation.ratchets.interface import Ratchets
 from federation.replication.rendering import OwnEvents
 from federation.replication.service import Replication, Services
 from federation.transport.http import FederationDoor, HttpTransport
+from federation.transport.strangers import Strangers
 from homeserver.app.foundation import Foundation
 from homeserver.config import Config
 from homeserver.encryption import device_keys
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import localpart
 from homeserver.outbound import Outbound
+from homeserver.rooms import outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,14 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
         settings.strangers_in_rooms,
     )
     federation.peers.when_ended.append(device_keys.forget_peer)
-    door = FederationDoor(federation.reception.receive)
+    federation.peers.when_ended.append(
+        lambda work, peer: outside.forget_server(
+            work, base.local, base.owner, peer, base.clock.now_ms()
+        )
+    )
+    limits = base.config.rate_limits
+    strangers = Strangers(limits.strangers_per_minute, base.clock) if limits.enabled else None
+    door = FederationDoor(federation.reception.receive, strangers)
     return PeerServices(federation, replication, network, outbound, door)
 
 

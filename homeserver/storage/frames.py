@@ -1,4 +1,4 @@
-"""Outbox and inbox: what must reach a peer, and what came from one and is not worked off yet.
+"""The outbox: what must reach a peer.
 
 The outbox holds references: per room one position, the newest only of what replaces itself.
 Control and to-device items are kept whole, within bounds; what falls out is counted.
@@ -26,7 +26,7 @@ from sqlalchemy import update as update_table
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import wake_ups
+from homeserver.storage import inbox, wake_ups
 from homeserver.storage.tables import RowNumber, metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -76,18 +76,6 @@ outbox_losses = Table(
     Column("lost", BigInteger, nullable=False),
 )
 
-inbox = Table(
-    "inbox",
-    metadata,
-    Column("number", RowNumber, primary_key=True),
-    Column("peer", String, nullable=False, index=True),
-    Column("sequence", BigInteger, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("sent_at", BigInteger, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    sqlite_autoincrement=True,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class WaitingRoom:
@@ -114,18 +102,6 @@ class Newest:
     key: str
     edu: bytes
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFrame:
-    """A frame that was acknowledged and waits to be worked off; `body` is JSON."""
-
-    number: int
-    peer: ServerName
-    sequence: int
-    kind: str
-    sent_at: int
-    body: bytes
 
 
 _ROOM = (outbox_rooms.c.peer == bindparam("peer")) & (
@@ -168,20 +144,11 @@ _SETTLE_NEWEST = delete(outbox_newest).where(
     outbox_newest.c.key == bindparam("key_"),
     outbox_newest.c.digest == bindparam("digest_"),
 )
-_NEXT_FRAMES = (
-    select(inbox).where(inbox.c.peer == bindparam("peer")).order_by(inbox.c.number)
-).limit(bindparam("limit"))
-_DELETE_FRAME = delete(inbox).where(inbox.c.number == bindparam("number_"))
 
 
 def outbox_topic(peer: ServerName) -> str:
     """What the worker of one peer listens to."""
     return f"{wake_ups.OUTBOX}/{peer}"
-
-
-def inbox_topic(peer: ServerName) -> str:
-    """What the worker that takes a peer's frames in listens to."""
-    return f"{wake_ups.INBOX}/{peer}"
 
 
 def queue_room(
@@ -355,35 +322,6 @@ def count_waiting(view: View, peer: ServerName) -> dict[str, int]:
     }
 
 
-def save_frame(work: UnitOfWork, peer: ServerName, frame: StoredFrame) -> None:
-    """Keep a frame that came, in order, until it is worked off."""
-    work.insert(
-        inbox,
-        peer=peer,
-        sequence=frame.sequence,
-        kind=frame.kind,
-        sent_at=frame.sent_at,
-        body=frame.body,
-    )
-    work.wake(inbox_topic(peer))
-
-
-def next_frames(view: View, peer: ServerName, limit: int) -> list[StoredFrame]:
-    """The oldest frames of a peer that are not worked off."""
-    rows = view.all(_NEXT_FRAMES, {"peer": peer, "limit": limit})
-    return [StoredFrame(*row) for row in rows]
-
-
-def delete_frame(work: UnitOfWork, number: int) -> None:
-    """A frame's effects are stored in this same unit of work."""
-    work.execute(_DELETE_FRAME, {"number_": number})
-
-
-def count_frames(view: View, peer: ServerName) -> int:
-    """How many frames of a peer wait to be worked off."""
-    return view.scalar(select(func.count()).where(inbox.c.peer == peer)) or 0
-
-
 def delete_room(work: UnitOfWork, peer: ServerName, room_id: RoomId) -> None:
     """The peer's server left the room: nothing of it is due any more."""
     work.execute(
@@ -393,5 +331,6 @@ def delete_room(work: UnitOfWork, peer: ServerName, room_id: RoomId) -> None:
 
 def delete_everything(work: UnitOfWork, peer: ServerName) -> None:
     """Drop what waits for a peer and what came from it."""
-    for table in (outbox_rooms, outbox_items, outbox_newest, outbox_losses, inbox):
+    for table in (outbox_rooms, outbox_items, outbox_newest, outbox_losses):
         work.execute(delete(table).where(table.c.peer == peer))
+    inbox.delete_everything(work, peer)

@@ -1,17 +1,22 @@
 """Two servers in one process, a network under the test's control, and time that stands still."""
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from federation.ratchets.interface import Ratchets
+from federation.requests import Reply
 from federation.transport.memory import MemoryNetwork, Passing
 from homeserver import errors
 from homeserver.config import FederationSettings
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import audit, notices, peers
+from homeserver.storage import audit, channels, notices, peers
 from tests.federation.manual_clock import ManualClock
 from tests.federation.node import Node
 
@@ -116,12 +121,41 @@ def steps_of(node: Node) -> list[tuple[str, str, str]]:
     return [(entry.who, entry.step, entry.standing) for entry in node.database.read(audit.trail)]
 
 
+async def ask(meeting: Meeting, one: Node, other: Node, operation: str, body: JsonObject) -> Reply:
+    asking = asyncio.ensure_future(
+        one.federation.requests.ask(other.server_name, operation, body, 60)
+    )
+    await meeting.clock.until(asking.done)
+    return asking.result()
+
+
+async def change_channel(node: Node, other: Node, changes: dict[str, Any]) -> None:
+    await node.database.write(
+        lambda work: channels.change_channel(work, other.server_name, changes)
+    )
+
+
+def channel_of(node: Node, peer: Node) -> channels.Channel:
+    found = node.database.read(lambda view: channels.find_channel(view, peer.server_name))
+    assert found is not None
+    return found
+
+
+def put_back(node: Node, backup: Path) -> None:
+    for leftover in node.path.parent.glob(f"{node.name}.db*"):
+        leftover.unlink()
+    shutil.copy(backup, node.path)
+
+
+def digest(node: Node) -> list[str]:
+    """Everything in a node's database."""
+    with sqlite3.connect(f"file:{node.path}?mode=ro", uri=True) as connection:
+        return list(connection.iterdump())
+
+
 @pytest.fixture
 async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
     met = Meeting(tmp_path)
     yield met
     for node in met.nodes:
         await node.stop()
-
-
-Standings = Callable[[Node, Node], str]

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import audit, channels, frames, invitations, notices, peers
+from homeserver.storage import audit, channels, frames, inbox, invitations, notices, peers
 from homeserver.storage.channels import Channel, InFlight
 from homeserver.storage.database import Database
-from homeserver.storage.frames import CONTROL, TO_DEVICE, StoredFrame, WaitingRoom
+from homeserver.storage.frames import CONTROL, TO_DEVICE, WaitingRoom
+from homeserver.storage.inbox import StoredFrame
 from homeserver.storage.invitations import Handshake, Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -194,17 +195,17 @@ async def test_frames_are_worked_off_in_the_order_they_came(database: Database) 
     def save(work: UnitOfWork) -> None:
         for sequence in (1, 2, 3):
             frame = StoredFrame(0, BOB, sequence, "control", 5, b"{}")
-            frames.save_frame(work, BOB, frame)
-        frames.save_frame(work, CAROL, StoredFrame(0, CAROL, 1, "control", 5, b"{}"))
+            inbox.save_frame(work, BOB, frame)
+        inbox.save_frame(work, CAROL, StoredFrame(0, CAROL, 1, "control", 5, b"{}"))
 
     await database.write(save)
-    waiting = database.read(lambda view: frames.next_frames(view, BOB, 2))
+    waiting = database.read(lambda view: inbox.next_frames(view, BOB, 2))
     assert [frame.sequence for frame in waiting] == [1, 2]
-    await database.write(lambda work: frames.delete_frame(work, waiting[0].number))
-    assert database.read(lambda view: frames.count_frames(view, BOB)) == 2
+    await database.write(lambda work: inbox.delete_frame(work, waiting[0].number))
+    assert database.read(lambda view: inbox.count_frames(view, BOB)) == 2
     await database.write(lambda work: frames.delete_everything(work, BOB))
-    assert database.read(lambda view: frames.count_frames(view, BOB)) == 0
-    assert database.read(lambda view: frames.count_frames(view, CAROL)) == 1
+    assert database.read(lambda view: inbox.count_frames(view, BOB)) == 0
+    assert database.read(lambda view: inbox.count_frames(view, CAROL)) == 1
 
 
 async def test_invitations_and_handshakes(database: Database) -> None:

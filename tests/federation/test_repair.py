@@ -1,0 +1,138 @@
+"""Ratchets lost, databases restored and copied: repaired, noticed, and no key used twice."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from federation.ratchets.interface import Ratchets
+from federation.ratchets.libolm import Libolm
+from federation.ratchets.vodozemac import Vodozemac
+from homeserver.storage import channels
+from tests.federation.conftest import (
+    Meeting,
+    are_connected,
+    change_channel,
+    channel_of,
+    notices_of,
+    put_back,
+)
+
+
+@pytest.mark.parametrize("who", ["creator", "giver", "both"])
+@pytest.mark.parametrize("ratchets", [Libolm(), Vodozemac()], ids=["libolm", "vodozemac"])
+async def test_lost_ratchets_are_repaired_and_lose_nothing(
+    meeting: Meeting, who: str, ratchets: Ratchets
+) -> None:
+    alice, bob = meeting.node("alice", ratchets=ratchets), meeting.node("bob", ratchets=ratchets)
+    await meeting.connect(alice, bob)
+    creator, giver = sorted((alice, bob), key=lambda node: node.own.node_id)
+    await alice.send(bob.server_name, "one")
+    await meeting.clock.until(lambda: bob.texts == ["one"])
+    for node, other in ((creator, giver), (giver, creator)):
+        if who in ("both", "creator" if node is creator else "giver"):
+            fresh = node.federation.party.sessions
+            account, _ = fresh.create_account(other.own.node_id)
+            one_time_key, account = fresh.create_one_time_key(other.own.node_id, account)
+            epoch = channel_of(node, other).epoch
+            session = fresh.start(
+                other.own.node_id,
+                epoch,
+                account,
+                fresh.identity_key(other.own.node_id, account),
+                one_time_key,
+            )
+            change = {"session": session}
+            await change_channel(node, other, change)
+    epoch = channel_of(alice, bob).epoch
+    for number in range(3):
+        await alice.send(bob.server_name, f"to bob {number}")
+        await bob.send(alice.server_name, f"to alice {number}")
+    await meeting.clock.until(lambda: len(bob.texts) == 4 and len(alice.texts) == 3, within=600)
+    await meeting.clock.advance(60)
+    assert bob.texts == ["one", "to bob 0", "to bob 1", "to bob 2"]
+    assert alice.texts == ["to alice 0", "to alice 1", "to alice 2"]
+    assert channel_of(alice, bob).epoch == channel_of(bob, alice).epoch > epoch
+    for node, other in ((alice, bob), (bob, alice)):
+        channel = channel_of(node, other)
+        assert channel.keys_note is None
+        assert channel.previous_session is None
+        assert not channel.wants_repair
+
+
+@pytest.mark.parametrize("fate", range(4))
+async def test_repair_survives_a_bad_network_and_restarts(meeting: Meeting, fate: int) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    for node, other in ((alice, bob), (bob, alice)):
+        await change_channel(node, other, {"session": None, "wants_repair": True})
+    giver, creator = sorted((alice, bob), key=lambda node: node.own.node_id, reverse=True)
+    await giver.database.write(
+        lambda work: channels.change_channel(work, creator.server_name, {"wants_repair": False})
+    )
+    meeting.disturb(fate)
+    await alice.send(bob.server_name, "there")
+    await bob.send(alice.server_name, "back")
+    for step in range(6):
+        await meeting.clock.advance(step * 3)
+        await meeting.restart((alice, bob)[step % 2])
+    await meeting.clock.until(
+        lambda: (bob.texts, alice.texts) == (["there"], ["back"]), within=40 * 86_400
+    )
+
+
+@pytest.mark.parametrize("who", ["creator", "giver"])
+async def test_a_restored_backup_uses_no_key_twice_and_goes_on(
+    meeting: Meeting, who: str, tmp_path: Path
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    ordered = sorted((alice, bob), key=lambda node: node.own.node_id)
+    restored, other = ordered if who == "creator" else reversed(ordered)
+    await other.send(restored.server_name, "before the backup")
+    await meeting.clock.until(lambda: restored.texts == ["before the backup"])
+    await meeting.clock.advance(60)
+    await meeting.stop(restored)
+    shutil.copy(restored.path, tmp_path / "backup")
+    meeting.start(restored)
+    for number in range(5):
+        await restored.send(other.server_name, f"lost {number}")
+        await other.send(restored.server_name, f"kept {number}")
+        await meeting.clock.advance(5)
+    assert len(other.texts) == 5
+    epoch = channel_of(other, restored).epoch
+    await meeting.stop(restored)
+    put_back(restored, tmp_path / "backup")
+    restored.taken.clear()
+    meeting.start(restored)
+    await other.send(restored.server_name, "after the restore")
+    await restored.send(other.server_name, "I am back")
+    await meeting.clock.until(
+        lambda: restored.texts[-1:] == ["after the restore"] and other.texts[-1:] == ["I am back"],
+        within=3_600,
+    )
+    assert channel_of(restored, other).epoch == channel_of(other, restored).epoch > epoch
+    assert "old_copy" in [kind for kind, _ in notices_of(restored)]
+    assert [kind for kind, _ in notices_of(other)].count("peer_restored") == 1
+    assert are_connected(alice, bob)
+
+
+async def test_two_copies_that_live_at_once_are_noticed(meeting: Meeting, tmp_path: Path) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    await meeting.stop(bob)
+    copies = [tmp_path / "one", tmp_path / "two"]
+    for copy in copies:
+        shutil.copy(bob.path, copy)
+    for turn in range(12):
+        put_back(bob, copies[turn % 2])
+        meeting.start(bob)
+        await bob.send(alice.server_name, f"turn {turn}")
+        await alice.send(bob.server_name, f"turn {turn}")
+        await meeting.clock.advance(120)
+        await meeting.stop(bob)
+        shutil.copy(bob.path, copies[turn % 2])
+    meeting.start(bob)
+    assert "alarm" in [kind for kind, _ in notices_of(alice)]
+    assert alice.federation.lines.all() == []
+    assert alice.federation.peers.find(bob.server_name).alarm
