@@ -41,7 +41,7 @@ CALM = Faults()
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A box that set out, and what became of it."""
+    """A box that set out, and what became of it. `at` is when it set out."""
 
     at: float
     source: str
@@ -167,7 +167,7 @@ class Network:
     async def _exchange(self, source: str, sent: Recorded) -> bytes | None:
         found = self._listening.get(sent.route)
         if found is None:
-            self._note(source, sent.route, "request", len(sent.box), "nobody there")
+            self._note(_now(), source, sent.route, "request", len(sent.box), "nobody there")
             raise errors.PeerUnreachable
         target = found[0]
         box = await self._travel(source, target, "request", sent.box, sent)
@@ -176,8 +176,9 @@ class Network:
 
     async def _come_back(self, source: str, target: str, answer: bytes | None) -> bytes | None:
         if answer is None:
+            at = _now()
             await asyncio.sleep(self.link(source, target).faults.latency_s)
-            self._note(source, target, "answer", _REFUSAL_BYTES, "refused")
+            self._note(at, source, target, "answer", _REFUSAL_BYTES, "refused")
             return None
         return await self._travel(source, target, "answer", answer, None)
 
@@ -185,25 +186,25 @@ class Network:
         self, source: str, target: str, kind: Kind, box: bytes, sent: Recorded | None
     ) -> bytes:
         """Go over one link; hangs until the caller gives up if the box is lost."""
-        link = self.link(source, target)
+        link, at = self.link(source, target), _now()
         faults = link.faults
         is_barred = faults.only_answers and kind == "request"
         if faults.is_cut or is_barred or link.happens(faults.loss):
-            self._note(source, target, kind, len(box), "lost")
+            self._note(at, source, target, kind, len(box), "lost")
             await _for_ever()
         if sent is not None and link.happens(faults.duplication):
-            self._note(source, target, kind, len(box), "doubled")
+            self._note(at, source, target, kind, len(box), "doubled")
             self._later(link, sent)
         if sent is not None and link.happens(faults.reordering):
-            self._note(source, target, kind, len(box), "held")
+            self._note(at, source, target, kind, len(box), "held")
             self._later(link, sent)
             await _for_ever()
         await asyncio.sleep(link.delay(len(box)))
         if link.faults.is_cut:
-            self._note(source, target, kind, len(box), "lost")
+            self._note(at, source, target, kind, len(box), "lost")
             await _for_ever()
         is_damaged = link.happens(faults.corruption)
-        self._note(source, target, kind, len(box), "damaged" if is_damaged else "arrived")
+        self._note(at, source, target, kind, len(box), "damaged" if is_damaged else "arrived")
         return _damage(box, link) if is_damaged else box
 
     def _later(self, link: Link, sent: Recorded) -> None:
@@ -227,9 +228,8 @@ class Network:
         except Crashed:
             raise errors.PeerUnreachable from None
 
-    def _note(self, source: str, target: str, kind: Kind, size: int, fate: Fate) -> None:
-        at = round(asyncio.get_running_loop().time(), 6)
-        self.passages.append(Passage(at, source, target, kind, size, fate))
+    def _note(self, *passage: Any) -> None:
+        self.passages.append(Passage(*passage))
 
 
 class Socket:
@@ -249,6 +249,10 @@ class Socket:
 
     async def hang_up(self, party: str) -> None:
         """There is nothing open between deliveries."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _damage(box: bytes, link: Link) -> bytes:

@@ -97,9 +97,9 @@ class SimulatedServer:
         return self._built
 
     @property
-    def commits(self) -> int:
-        """How many transactions this run has committed."""
-        return self._database.commits
+    def changes(self) -> int:
+        """How many rows this run has written."""
+        return self._database.changes
 
     async def create(self) -> None:
         """Make keys and account, as `homeserver init` does."""
@@ -141,6 +141,11 @@ class SimulatedServer:
         self._run.cut()
         ending = self._end(self._run, self._database)
         self._ending = asyncio.Task(ending, loop=asyncio.get_running_loop())
+
+    async def crash_now(self) -> None:
+        """Cut the power, and wait until everything is down."""
+        self.crash()
+        await self.gone()
 
     async def gone(self) -> None:
         """Wait until a crash has ended everything."""

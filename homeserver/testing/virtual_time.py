@@ -43,6 +43,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             run.adopt(task)
         return task
 
+    async def sendfile(self, *_arguments: Any, **_options: Any) -> int:
+        """Refuse: there is no socket, and whoever asks sends the file as bytes then."""
+        raise NotImplementedError
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> "asyncio.Future[Any]":

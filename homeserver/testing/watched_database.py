@@ -46,6 +46,12 @@ class WatchedDatabase(Database):
         """From now on nothing that is asked of this database ever happens."""
         self._is_dead = True
 
+    @property
+    def changes(self) -> int:
+        """How many rows have been written so far; a transaction may write none."""
+        count: int = self._writing.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
+        return count
+
     def drop(self) -> None:
         """Let go of the files as a process does that was killed."""
         with contextlib.suppress(Exception):

@@ -125,21 +125,21 @@ class World:
     async def settle(self, within: float = 2 * DAY) -> None:
         """Let time pass until nobody has anything left to do; then check every invariant."""
         end = self.now + within
-        quiet_since, before, look = self.now, self._commits(), 0.1
+        quiet_since, before, look = self.now, self._changes(), 0.1
         while True:
             await asyncio.sleep(look)
-            commits, waiting = self._commits(), settling.what_waits(self.servers, self.network)
-            if commits != before or waiting:
+            changes, waiting = self._changes(), settling.what_waits(self.servers, self.network)
+            if changes != before or waiting:
                 quiet_since = self.now
-            look = 0.1 if commits != before else min(look * 1.5, _LONGEST_LOOK_S)
-            before = commits
+            look = 0.1 if changes != before else min(look * 1.5, _LONGEST_LOOK_S)
+            before = changes
             patience = _QUIET_S
             if settling.who_shakes_hands(self.servers):
                 patience = _HANDSHAKE_PATIENCE_S
             if not waiting and self.now - quiet_since >= patience:
                 break
             if self.now > end:
-                raise NeverSettled("; ".join(waiting) or "somebody commits all the time")
+                raise NeverSettled("; ".join(waiting) or "somebody writes all the time")
         if self.checks_itself:
             await self.check()
 
@@ -181,8 +181,8 @@ class World:
         yield
         self.network.is_recording = False
 
-    def _commits(self) -> int:
-        return sum(server.commits for server in self.servers if server.is_running)
+    def _changes(self) -> int:
+        return sum(server.changes for server in self.servers if server.is_running)
 
     async def _close(self) -> None:
         await self.network.close()

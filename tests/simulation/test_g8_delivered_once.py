@@ -37,7 +37,7 @@ async def _all_have_heard_all(room_id: str, people: list[Person], lines: int) ->
         {"corruption": 0.2},
         {"loss": 0.15, "duplication": 0.15, "reordering": 0.15, "corruption": 0.05},
     ],
-    ids=lambda faults: "+".join(faults),
+    ids="+".join,
 )
 @simulated
 async def test_a_bad_network(
