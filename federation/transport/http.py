@@ -19,9 +19,9 @@ _ADDRESS = re.compile(r"/_federation/v1/deliver/([0-9a-f]{32})")
 _NO_ADDRESS = bytes(16)
 _READ_SECONDS = 10
 _TYPE = "application/octet-stream"
-_REFUSAL_STATUS = 404
+REFUSAL_STATUS = 404
 # As long as the smallest box: a size on the wire never tells more than the five do.
-_REFUSAL_BODY = b"nothing here\n".ljust(SIZES[0])
+REFUSAL_BODY = b"nothing here\n".ljust(SIZES[0])
 
 
 class HttpTransport:
@@ -76,9 +76,7 @@ class FederationDoor:
             answer = await self._receive(address, body, request.transport)
         if answer is None:
             self._note_refusal(request)
-            return web.Response(
-                status=_REFUSAL_STATUS, body=_REFUSAL_BODY, content_type="text/plain"
-            )
+            return web.Response(status=REFUSAL_STATUS, body=REFUSAL_BODY, content_type="text/plain")
         return web.Response(body=answer, content_type=_TYPE)
 
     def _may_try(self, request: web.Request) -> bool:

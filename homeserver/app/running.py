@@ -12,6 +12,7 @@ from aiohttp import web
 
 from homeserver import errors
 from homeserver.app import wiring
+from homeserver.app.listening import Listening
 from homeserver.config import Config, Listener
 from homeserver.keyring import Keyring
 
@@ -60,7 +61,7 @@ async def started(config: Config, keyring: Keyring) -> AsyncIterator[wiring.Serv
 async def _open(
     listener: Listener, directory: Path, server: wiring.Server, stack: contextlib.AsyncExitStack
 ) -> None:
-    runner = web.AppRunner(
+    runner = Listening(
         server.application(listener.serves),
         access_log=None,
         handle_signals=False,
