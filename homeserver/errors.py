@@ -127,6 +127,12 @@ class BadAlias(HomeserverError):
     errcode = "M_BAD_ALIAS"
 
 
+class DuplicateAnnotation(HomeserverError):
+    """You have reacted in the same way already."""
+
+    errcode = "M_DUPLICATE_ANNOTATION"
+
+
 class AliasInUse(HomeserverError):
     """That alias is taken already."""
 

@@ -4,7 +4,7 @@ Spec: client-server-api#server-side-key-backups
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import orjson
 from pydantic import BaseModel, Field, StrictBool, StrictStr
@@ -19,13 +19,14 @@ from homeserver.ports import Requester
 
 routes = Routes("/_matrix/client/v3/room_keys")
 
+_ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
 _Count = Annotated[int, Field(ge=0, lt=1 << 53, strict=True)]
 
 
 class VersionBody(BaseModel):
     """A backup's algorithm and public key."""
 
-    algorithm: Literal["m.megolm_backup.v1.curve25519-aes-sha2"]
+    algorithm: StrictStr
     auth_data: JsonObject
     version: StrictStr | None = None
 
@@ -63,6 +64,8 @@ async def create_version(requester: Requester, body: VersionBody, backup: KeyBac
 
     Spec: client-server-api#post_matrixclientv3room_keysversion
     """
+    if body.algorithm != _ALGORITHM:
+        raise errors.InvalidParam(f"The one algorithm for backups is {_ALGORITHM}.")
     return {"version": await backup.create_version(requester, body.algorithm, body.auth_data)}
 
 

@@ -88,12 +88,14 @@ class KeyBackup:
         await self._database.write(save)
 
     async def delete_version(self, requester: Requester, version: str) -> None:
-        """Delete a backup with all its keys.
+        """Delete a backup with all its keys. One that was deleted before stays so.
 
         Spec: client-server-api#delete_matrixclientv3room_keysversionversion
         """
 
         def delete(work: UnitOfWork) -> None:
+            if encryption.was_deleted(work, requester.user_id, _number(version)):
+                return
             backup = _load(work, requester.user_id, version)
             encryption.delete_backup(work, requester.user_id, backup.version)
 
@@ -158,12 +160,14 @@ class KeyBackup:
         return await self._database.write(delete)
 
 
+def _number(version: str) -> int:
+    if not (version.isascii() and version.isdigit() and len(version) <= _DIGITS_LIMIT):
+        raise errors.NotFound("There is no such backup.")
+    return int(version)
+
+
 def _load(view: View, user_id: UserId, version: str | None) -> Backup:
-    number = None
-    if version is not None:
-        if not (version.isascii() and version.isdigit() and len(version) <= _DIGITS_LIMIT):
-            raise errors.NotFound("There is no such backup.")
-        number = int(version)
+    number = None if version is None else _number(version)
     backup = encryption.find_backup(view, user_id, number)
     if backup is None:
         raise errors.NotFound("There is no such backup.")

@@ -14,7 +14,7 @@ from homeserver.rooms import drafting, inviting, state
 from homeserver.rooms.appending import Origin
 from homeserver.rooms.drafting import Intent
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import events, room_state, rooms
+from homeserver.storage import events, relations, room_state, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -39,12 +39,13 @@ class RoomSender:
             target = EventId(str(content.get("redacts")))
             return await self.redact(requester, room_id, target, txn, content)
         intent = Intent(requester.user_id, event_type, content)
+
+        def intend(work: UnitOfWork, _room: Room) -> Intent:
+            _check_annotates_once(work, intent)
+            return intent
+
         return await self._send_once(
-            requester,
-            room_id,
-            txn,
-            lambda _work, _room: intent,
-            lambda sent: sent.type == event_type,
+            requester, room_id, txn, intend, lambda sent: sent.type == event_type
         )
 
     async def redact(
@@ -144,6 +145,21 @@ def _send_state(
     if intent.type != "m.room.member":
         return drafting.say(work, local, room, intent, now_ms)[0].event_id
     return inviting.change_membership(work, local, room, intent, now_ms)[0].event_id
+
+
+def _check_annotates_once(work: UnitOfWork, intent: Intent) -> None:
+    """Refuse the same reaction to the same event.
+
+    Spec: client-server-api#avoiding-duplicate-annotations
+    """
+    relation = intent.content.get("m.relates_to")
+    if not isinstance(relation, dict) or relation.get("rel_type") != "m.annotation":
+        return
+    target, key = relation.get("event_id"), relation.get("key")
+    if not isinstance(target, str) or not isinstance(key, str):
+        return
+    if relations.is_annotated(work, target, intent.sender, intent.type, key):
+        raise errors.DuplicateAnnotation
 
 
 def _check_may_redact(work: UnitOfWork, room: Room, user_id: UserId, target: EventId) -> None:

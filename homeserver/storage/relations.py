@@ -86,6 +86,13 @@ _THREADED = _shown.where(
     relations.c.relates_to.in_(bindparam("targets", expanding=True)),
     relations.c.rel_type == "m.thread",
 )
+_ANNOTATION = _shown.where(
+    relations.c.relates_to == bindparam("target"),
+    relations.c.rel_type == "m.annotation",
+    relations.c.type == bindparam("type"),
+    relations.c.sender == bindparam("sender"),
+    relations.c.aggregation_key == bindparam("key"),
+).limit(1)
 _PENDING = select(redactions.c.event_id).where(
     redactions.c.redacts == bindparam("target"), redactions.c.room_id == bindparam("room_id")
 )
@@ -115,6 +122,12 @@ def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, l
         relation = Relation(*row[: len(Relation.__slots__)])
         found.setdefault(relation.relates_to, []).append(relation)
     return found
+
+
+def is_annotated(view: View, target: str, sender: UserId, event_type: str, key: str) -> bool:
+    """Whether somebody has annotated an event in this way, and not taken it back."""
+    wanted = {"target": target, "sender": sender, "type": event_type, "key": key}
+    return view.one_or_none(_ANNOTATION, wanted) is not None
 
 
 def thread_summaries(

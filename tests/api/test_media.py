@@ -159,11 +159,19 @@ async def test_an_unknown_files_thumbnail_is_not_found(client: Client) -> None:
     assert response.status == 404
 
 
-@pytest.mark.parametrize("query", ["width=0&height=5", "width=a&height=5", "width=5", "x=1"])
-async def test_a_thumbnail_needs_a_size(client: Client, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "errcode"),
+    [
+        ("width=0&height=5", "M_INVALID_PARAM"),
+        ("width=a&height=5", "M_INVALID_PARAM"),
+        ("width=5", "M_MISSING_PARAM"),
+        ("x=1", "M_MISSING_PARAM"),
+    ],
+)
+async def test_a_thumbnail_needs_a_size(client: Client, query: str, errcode: str) -> None:
     place = await upload(client, b"x", "text/plain")
     response = await client.get(f"{V1}/thumbnail/{place}?{query}", headers=TOKEN)
-    assert (response.status, (await response.json())["errcode"]) == (400, "M_INVALID_PARAM")
+    assert (response.status, (await response.json())["errcode"]) == (400, errcode)
 
 
 async def test_what_is_no_image_has_no_thumbnail(client: Client) -> None:

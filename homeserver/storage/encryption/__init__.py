@@ -37,6 +37,7 @@ from homeserver.storage.encryption.key_backup import (
     save_backup,
     save_backup_keys,
     touch_backup,
+    was_deleted,
 )
 from homeserver.storage.encryption.one_time_keys import (
     SPENT,
@@ -120,4 +121,5 @@ __all__ = [
     "touch_backup",
     "touch_device_list",
     "unused_fallback_types",
+    "was_deleted",
 ]

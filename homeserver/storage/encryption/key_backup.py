@@ -76,6 +76,12 @@ _BACKUP = select(backups.c.version, backups.c.algorithm, backups.c.auth_data, ba
 _NEWEST = _BACKUP.order_by(backups.c.version.desc()).limit(1)
 _VERSION = _BACKUP.where(backups.c.version == bindparam("version"))
 
+_DELETED = select(backups.c.version).where(
+    backups.c.user_id == bindparam("user_id"),
+    backups.c.version == bindparam("version"),
+    backups.c.is_deleted.is_(True),
+)
+
 
 def find_backup(view: View, user_id: UserId, version: int | None = None) -> Backup | None:
     """One version of the user's backup, or the newest."""
@@ -85,6 +91,11 @@ def find_backup(view: View, user_id: UserId, version: int | None = None) -> Back
         else view.one_or_none(_VERSION, {"user_id": user_id, "version": version})
     )
     return None if row is None else Backup(*row)
+
+
+def was_deleted(view: View, user_id: UserId, version: int) -> bool:
+    """Whether there was such a version once."""
+    return view.one_or_none(_DELETED, {"user_id": user_id, "version": version}) is not None
 
 
 def save_backup(work: UnitOfWork, user_id: UserId, algorithm: str, auth_data: bytes) -> int:
