@@ -21,7 +21,7 @@ class SeenTwice(AssertionError):
 
 
 class Person:
-    """An owner. `acknowledged` is what the server said it had taken, by room, in order."""
+    """An owner. `acknowledged` are the messages that the server said it had taken, by room."""
 
     def __init__(self, server: SimulatedServer) -> None:
         self.server = server
@@ -82,10 +82,8 @@ class Person:
         return event_id
 
     async def set_state(self, room_id: str, event_type: str, key: str, content: Event) -> str:
-        """Set a piece of a room's state."""
-        event_id = await self.client.set_state(room_id, event_type, key, content)
-        self.acknowledged.setdefault(room_id, []).append(event_id)
-        return event_id
+        """Set a piece of a room's state. Others may refuse it, if power was taken meanwhile."""
+        return await self.client.set_state(room_id, event_type, key, content)
 
     async def moderate(self, verb: str, room_id: str, other: "Person") -> None:
         """`invite`, `kick`, `ban` or `unban` somebody."""
