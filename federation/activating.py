@@ -52,6 +52,9 @@ def peer_name(handshake: Handshake) -> ServerName:
 
 def _renew_channel(work: UnitOfWork, party: Party, peer: Peer, secrets: Secrets) -> None:
     before = channels.find_channel(work, peer.server_name)
+    if secrets.restarts:
+        before = None
+        channels.delete_in_flight(work, peer.server_name)
     seal, node_id = party.sessions.keyring.seal, peer.node_id
     channels.save_channel(
         work,

@@ -191,6 +191,7 @@ class Connecting:
             their_grants=orjson.dumps(getattr(place, "grants", {})),
             routes=tuple(dict.fromkeys((*routes, *secrets.routes)))[:5],
             transcript=transcript,
+            restarts=handshake.is_repair != accepted.accept.is_connected,
         )
         is_repair = handshake.is_repair or accepted.accept.is_connected
         self._save_prove(work, replace(handshake, is_repair=is_repair), secrets, own.node_id)

@@ -84,13 +84,14 @@ class Desk:
         sessions, node_id = self._party.sessions, handshake.node_id
         account, olm_key = sessions.create_account(node_id)
         channel = channels.find_channel(self._work, asked.identity.server_name)
+        is_connected = channel is not None
         epoch = max(asked.request.epoch, channel.highest_epoch if channel else 0) + 1
         note = messages.write_accept(
             self._party.own,
             {
                 "olm_key": olm_key,
                 "name": self._terms.name,
-                "is_connected": handshake.is_repair,
+                "is_connected": is_connected,
                 "request_hash": asked.request_hash,
                 "epoch": epoch,
             },
@@ -106,6 +107,7 @@ class Desk:
             their_grants=orjson.dumps(asked.request.grants),
             transcript=messages.transcript_of(handshake.request, note),
             told_routes=self._routes_for(asked),
+            restarts=asked.request.is_connected != is_connected,
         )
         return self._save_accept(handshake, asked, note, secrets)
 

@@ -47,6 +47,7 @@ class Secrets:
     link_door_key: bytes = b""
     transcript: str = ""
     room_id: str = ""
+    restarts: bool = False  # one side had ended what the other still has: both begin at zero
 
 
 @dataclass(frozen=True, slots=True)

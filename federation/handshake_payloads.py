@@ -41,7 +41,7 @@ class Accept(Payload):
     identity: JsonObject
     olm_key: str = KEY
     name: str = Field(max_length=NAME_CHARACTERS)
-    is_connected: bool  # either side was active when this was written: then it is a repair
+    is_connected: bool  # the one who answers still has a channel with the one who asks
     request_hash: str = Field(min_length=64, max_length=64)
     epoch: int = Field(ge=1, lt=2**31)
 
