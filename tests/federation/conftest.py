@@ -159,3 +159,11 @@ async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
     yield met
     for node in met.nodes:
         await node.stop()
+
+
+async def ping(one: Node, other: Node, meeting: Meeting) -> None:
+    asking = asyncio.ensure_future(
+        one.federation.requests.ask(other.server_name, "ping", {"n": 1}, 60)
+    )
+    await meeting.clock.until(asking.done)
+    assert asking.result().body == {"echo": {"n": 1}}
