@@ -13,6 +13,7 @@ from federation.doors import Doors
 from federation.expiring import Expiring
 from federation.farewell import Farewell
 from federation.filling import RoomSource
+from federation.hearing import Hearing
 from federation.inbox import Inbox
 from federation.inviting import Inviting
 from federation.lines import Lines
@@ -81,6 +82,7 @@ class Federation:
         self._clock = clock
         self._database = database
         self._routes = terms.routes
+        self.hearing = Hearing(database, self.lines, clock)
         self._sweeper: asyncio.Task[None] | None = None
 
     def _refresh(self, peer: ServerName) -> None:
@@ -108,6 +110,7 @@ class Federation:
         await self.farewell.close()
         await self.outbox.close()
         await self.inbox.close()
+        await self.hearing.note()
         self.lines.close_all()
         await self.requests.close()
 
@@ -116,6 +119,7 @@ class Federation:
         while True:
             try:
                 await self.expiring.run()
+                await self.hearing.note()
             except Exception:
                 metrics.bump("unexpected_errors")
                 logger.exception("could not end what has expired")

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from federation import fingerprints
+from federation.hearing import Hearing
 from federation.lines import Lines
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.canonical_json import JsonObject
@@ -18,9 +19,12 @@ from homeserver.storage.unit_of_work import View
 class Overview:
     """Describes; changes nothing."""
 
-    def __init__(self, database: Database, lines: Lines, own: OwnIdentity) -> None:
+    def __init__(
+        self, database: Database, lines: Lines, hearing: Hearing, own: OwnIdentity
+    ) -> None:
         self._database = database
         self._lines = lines
+        self._hearing = hearing
         self._own = own
 
     def status(self) -> JsonObject:
@@ -47,7 +51,7 @@ class Overview:
             "standing": peer.standing,
             "how": peer.how,
             "connected_at": peer.connected_at,
-            "last_heard_at": peer.heard_at,
+            "last_heard_at": self._hearing.last_heard_at(peer),
             "paused_because": peer.paused_because,
             "alarm": peer.alarm,
             "route": line.routes[0] if line is not None and line.routes else None,

@@ -84,7 +84,7 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     connected.serve(Services(services[Typing], services[RoomAliases], services[Media]))
     federation = connected.federation
     services[Peers] = federation.peers
-    services[Overview] = Overview(database, federation.lines, own)
+    services[Overview] = Overview(database, federation.lines, federation.hearing, own)
     services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
     services[AdminToken] = AdminToken(config.data_directory / "admin.token")
     return Server(config, database, services, connected)

@@ -206,3 +206,18 @@ async def test_a_goodbye_is_not_waited_for(meeting: Meeting) -> None:
     await meeting.clock.advance(60)
     assert bob.taken == []
     assert "goodbye" not in [kind for kind, _ in notices_of(bob)]
+
+
+async def test_when_a_peer_was_last_heard_from_outlives_a_restart(meeting: Meeting) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    hearing = alice.federation.hearing
+    heard = hearing.last_heard_at(alice.federation.peers.find(bob.server_name))
+    await meeting.stop(bob)
+    await meeting.clock.advance(3_600)
+    await meeting.restart(alice)
+    again = alice.federation.hearing.last_heard_at(alice.federation.peers.find(bob.server_name))
+    meeting.start(bob)
+    assert heard is not None
+    assert again is not None
+    assert abs(again - heard) < 120_000

@@ -1,0 +1,47 @@
+"""When a peer was last heard from: known in memory, noted now and then for the next start."""
+
+from federation.lines import Line, Lines
+from homeserver.matrix.identifiers import ServerName
+from homeserver.ports import Clock
+from homeserver.storage import peers
+from homeserver.storage.database import Database
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import UnitOfWork
+
+
+class Hearing:
+    """Tells, and notes, when each peer was last heard from. Times are milliseconds since 1970."""
+
+    def __init__(self, database: Database, lines: Lines, clock: Clock) -> None:
+        self._database = database
+        self._lines = lines
+        self._clock = clock
+        self._noted: dict[ServerName, float] = {}
+
+    def last_heard_at(self, peer: Peer) -> int | None:
+        """The newest that is known; None if the peer was never heard from."""
+        line = self._lines.find(peer.server_name)
+        return peer.heard_at if line is None or line.heard_at is None else self._moment(line)
+
+    async def note(self) -> None:
+        """Store what is new since the last time; nothing is written while all are silent."""
+        fresh = {
+            line.peer: line
+            for line in self._lines.all()
+            if line.heard_at is not None and line.heard_at != self._noted.get(line.peer)
+        }
+        if not fresh:
+            return
+        moments = {peer: self._moment(line) for peer, line in fresh.items()}
+
+        def save(work: UnitOfWork) -> None:
+            for peer, moment in moments.items():
+                peers.change_peer(work, peer, heard_at=moment)
+
+        await self._database.write(save)
+        heard = {peer: line.heard_at for peer, line in fresh.items()}
+        self._noted |= {peer: at for peer, at in heard.items() if at is not None}
+
+    def _moment(self, line: Line) -> int:
+        ago_s = self._clock.monotonic() - (line.heard_at or 0.0)
+        return self._clock.now_ms() - int(ago_s * 1000)
