@@ -44,6 +44,7 @@ class World:
         self.network = Network(seed)
         self.people: dict[str, Person] = {}
         self.checks_itself = True
+        self.patience_s = 2 * DAY
         self._settings = settings or FederationSettings()
         self._ratchets = ratchets
         self._loop = VirtualLoop()
@@ -122,9 +123,12 @@ class World:
         await self.settle()
         return room_id
 
-    async def settle(self, within: float = 2 * DAY) -> None:
-        """Let time pass until nobody has anything left to do; then check every invariant."""
-        end = self.now + within
+    async def settle(self, within: float | None = None) -> None:
+        """Let time pass until nobody has anything left to do; then check every invariant.
+
+        Raises `NeverSettled` if that takes longer than `within`, or `patience_s` (two days).
+        """
+        end = self.now + (self.patience_s if within is None else within)
         quiet_since, before, look = self.now, self._changes(), 0.1
         while True:
             await asyncio.sleep(look)

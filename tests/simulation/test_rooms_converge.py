@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -126,14 +127,13 @@ def _disturb(world: World, people: list[Person], chance: random.Random) -> None:
 
 async def _something(people: list[Person], room_id: str, chance: random.Random) -> None:
     person, number = chance.choice(people), chance.randrange(1_000)
-    kind, key, content = chance.choice(
-        [
-            ("m.room.message", "", {}),
-            ("m.room.topic", "", {"topic": str(number)}),
-            ("m.room.name", "", {"name": str(number)}),
-            ("org.example.note", str(number % 3), {"n": number}),
-        ]
-    )
+    choices: list[tuple[str, str, dict[str, Any]]] = [
+        ("m.room.message", "", {}),
+        ("m.room.topic", "", {"topic": str(number)}),
+        ("m.room.name", "", {"name": str(number)}),
+        ("org.example.note", str(number % 3), {"n": number}),
+    ]
+    kind, key, content = chance.choice(choices)
     if kind == "m.room.message":
         await person.say(room_id, f"{person.name} {number}")
     else:
