@@ -1,0 +1,102 @@
+"""The owner's own API, over HTTP, on a whole server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from homeserver import config
+from homeserver.app import initialising, running
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+def never() -> str:
+    raise AssertionError("nobody should have been asked")
+
+
+@pytest.fixture
+async def ask(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Ask]:
+    port = free_port()
+    settings = config.parse({"listeners": [{"port": port}]}, tmp_path, {})
+    await asyncio.to_thread(initialising.initialise, settings, "alice", "a password")
+    (tmp_path / "admin.token").write_text("the token\n")
+    keyring = initialising.unlock(settings, never)
+    url = f"http://127.0.0.1:{port}/_homeserver/admin/v1"
+
+    async with running.started(settings, keyring), aiohttp.ClientSession() as session:
+
+        async def request(
+            method: str, path: str, body: object = None, token: str = "the token"
+        ) -> tuple[int, Any]:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            async with session.request(method, url + path, json=body, headers=headers) as answer:
+                return answer.status, await answer.json()
+
+        yield request
+
+
+@pytest.mark.parametrize("path", ["/status", "/peers", "/invitations", "/audit", "/peers/a.b"])
+async def test_only_the_token_of_the_data_directory_opens_it(ask: Ask, path: str) -> None:
+    assert (await ask("GET", path, token=""))[1]["errcode"] == "M_MISSING_TOKEN"
+    status, answer = await ask("GET", path, token="another token")
+    assert (status, answer["errcode"]) == (401, "M_UNKNOWN_TOKEN")
+
+
+async def test_it_says_how_the_server_is(ask: Ask) -> None:
+    status, answer = await ask("GET", "/status")
+    assert status == 200
+    assert answer["user_id"] == f"@alice:{answer['server_name']}"
+    assert answer["server_name"].startswith(answer["node_id"])
+    assert {"version", "uptime_s"} <= answer.keys()
+    assert (answer["peers"], answer["outbox_pending"], answer["inbox_pending"]) == ({}, 0, 0)
+
+
+async def test_a_link_is_shown_once_and_can_be_withdrawn(ask: Ask) -> None:
+    _, made = await ask("POST", "/invitations", {})
+    assert made["link"].startswith("homeserver://connect#")
+    assert made["loopback_only"] is True
+
+    _, listed = await ask("GET", "/invitations")
+    assert [(one["id"], one["state"]) for one in listed["invitations"]] == [(made["id"], "open")]
+    assert made["link"] not in str(listed)
+
+    assert (await ask("DELETE", f"/invitations/{made['id']}"))[0] == 200
+    _, listed = await ask("GET", "/invitations")
+    assert [one["state"] for one in listed["invitations"]] == ["void"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"link": "homeserver://connect#nonsense"}, 400),
+        ({"link": "https://example.org"}, 400),
+        ({"link": 7}, 400),
+        ({}, 400),
+        ({"link": "homeserver://connect#", "more": 1}, 400),
+    ],
+)
+async def test_a_bad_link_is_refused_with_a_sentence(
+    ask: Ask, body: dict[str, object], status: int
+) -> None:
+    code, answer = await ask("POST", "/peers", body)
+    assert code == status
+    assert answer["errcode"].startswith("M_")
+    assert len(answer["error"]) > 10
+    assert (await ask("GET", "/peers"))[1] == {"peers": []}
+
+
+async def test_a_link_of_ones_own_is_refused(ask: Ask) -> None:
+    _, made = await ask("POST", "/invitations", {})
+    code, answer = await ask("POST", "/peers", {"link": made["link"]})
+    assert code in (400, 403, 409)
+    assert answer["error"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "revoke"])
+async def test_who_is_not_known_cannot_be_changed(ask: Ask, verb: str) -> None:
+    status, answer = await ask("POST", f"/peers/nobody.example/{verb}", {})
+    assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
