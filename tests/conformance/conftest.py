@@ -1,0 +1,140 @@
+"""Alice's server, seen through a proxy that checks its answers where there is one; Bob's beside it.
+
+The proxy (`*/tools/specproxy.py` beside the checkout) knows the specification's OpenAPI files.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homeserver.testing import processes
+from homeserver.testing.processes import Server
+from tests.conformance.device import Device
+
+# This schema is "one of" an object and an event: no event fits it, for each is an object too.
+EITHER_AN_OBJECT_OR_AN_EVENT = (
+    "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey} 200: at top:"
+)
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Alice's server: where clients go, and where the checking proxy is not between."""
+
+    server: Server
+    url: str
+
+    @property
+    def direct_url(self) -> str:
+        return self.server.url
+
+    def violations(self) -> list[str]:
+        """Every answer so far whose form is not the specification's."""
+        if self.url == self.direct_url:
+            return []
+        with urllib.request.urlopen(f"{self.url}/_specproxy/report", timeout=10) as answer:
+            report: dict[str, Any] = json.load(answer)
+        told = [f"{one['endpoint']} {one['status']}: {one['what']}" for one in report["violations"]]
+        return [one for one in told if not one.startswith(EITHER_AN_OBJECT_OR_AN_EVENT)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents and "checked" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """Alice's and Bob's servers, connected."""
+    alice, bob = (
+        Server(directory=tmp_path_factory.mktemp(user), user=user) for user in ("alice", "bob")
+    )
+    with processes.running(alice, bob):
+        processes.connect(alice, bob)
+        yield alice, bob
+
+
+@pytest.fixture(scope="session")
+def checked_server(pair: tuple[Server, Server]) -> Iterator[Checked]:
+    server = pair[0]
+    program = next(HERE.parents[2].glob("*/tools/specproxy.py"), None)
+    if program is None:
+        yield Checked(server, server.url)
+        return
+    port = processes.free_port()
+    command = [sys.executable, str(program), "--upstream", server.url]
+    proxy = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_it_answers(url)
+        yield Checked(server, url)
+    finally:
+        proxy.kill()
+        proxy.wait()
+
+
+def wait_until_it_answers(url: str) -> None:
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{url}/_specproxy/report", timeout=5).close()
+            return
+        time.sleep(0.05)
+    raise AssertionError("the checking proxy did not start")
+
+
+@pytest.fixture
+def checked(checked_server: Checked) -> Iterator[Checked]:
+    """Alice's server; in the end no answer of this test may have had a form of its own."""
+    before = checked_server.violations()
+    yield checked_server
+    assert [one for one in checked_server.violations() if one not in before] == []
+
+
+@pytest.fixture
+def open_device() -> Iterator[Callable[[str], Device]]:
+    with contextlib.ExitStack() as opened:
+
+        def connect(url: str) -> Device:
+            device = Device(url)
+            opened.callback(device.close)
+            return device
+
+        yield connect
+
+
+@pytest.fixture
+def stranger(checked: Checked, open_device: Callable[[str], Device]) -> Device:
+    """Somebody without a token."""
+    return open_device(checked.direct_url)
+
+
+@pytest.fixture
+def log_in(checked: Checked, open_device: Callable[[str], Device]) -> Callable[..., Device]:
+    """Log in on Alice's server once more."""
+
+    def log_in(**more: Any) -> Device:
+        return open_device(checked.url).log_in("alice", checked.server.password, **more)
+
+    return log_in
+
+
+@pytest.fixture
+def alice(log_in: Callable[..., Device]) -> Device:
+    return log_in(device_id="PHONE")
+
+
+@pytest.fixture
+def bob(pair: tuple[Server, Server], open_device: Callable[[str], Device]) -> Device:
+    return open_device(pair[1].url).log_in("bob", pair[1].password)
