@@ -1,0 +1,98 @@
+"""Which endpoints of the specification this server has: `docs/spec-coverage.md`.
+
+`python -m tests.conformance.coverage > docs/spec-coverage.md` writes it anew from the route table
+and from `docs/spec-endpoints.txt`, the list of what there is in the specification.
+"""
+
+import re
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.client.tables import all_routes
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+# Answered, but always with no: why is in the handlers' words.
+REFUSED = {
+    ("POST", "/_matrix/client/v3/register"): "one person lives here",
+    ("GET", "/_matrix/client/v3/register/available"): "one person lives here",
+    ("GET", "/_matrix/media/v3/download/{serverName}/{mediaId}"): "files take a token",
+    ("GET", "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}"): "files take a token",
+    ("GET", "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}"): "files take a token",
+}
+
+_HEAD = """\
+# What there is of the client-server API
+
+Matrix 1.19, endpoint by endpoint. What is not there yet answers 404 `M_UNRECOGNIZED`.
+Written by `python -m tests.conformance.coverage`; a test compares.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint of the specification."""
+
+    method: str
+    path: str
+    is_deprecated: bool
+
+    def is_answered_by(self, method: str, path: str) -> bool:
+        """Whether a route of ours, names and patterns and all, takes its requests."""
+        example = re.sub(r"{[^}]+}", "x", self.path)
+        return method == self.method and _pattern(path).fullmatch(example) is not None
+
+
+def endpoints() -> list[Endpoint]:
+    """The specification's endpoints."""
+    lines = (DOCS / "spec-endpoints.txt").read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    return [Endpoint(row[0], row[1], is_deprecated=len(row) > 2) for row in rows]
+
+
+def verdict(endpoint: Endpoint) -> str:
+    """Done, refused on purpose, or not yet."""
+    reason = REFUSED.get((endpoint.method, endpoint.path))
+    if reason is not None:
+        return f"refused: {reason}"
+    routes = all_routes()
+    done = any(endpoint.is_answered_by(route.method, route.path) for route in routes)
+    return "done" if done else "not yet"
+
+
+def coverage() -> str:
+    """The whole document."""
+    verdicts = {endpoint: verdict(endpoint) for endpoint in endpoints()}
+    counts = Counter(
+        verdict.partition(":")[0]
+        for endpoint, verdict in verdicts.items()
+        if not endpoint.is_deprecated
+    )
+    told = ", ".join(f"{counts[word]} {word}" for word in ("done", "refused", "not yet"))
+    parts = [_HEAD, f"{counts.total()} endpoints: {told}.\n"]
+    for title, is_deprecated in (("Endpoints", False), ("Deprecated endpoints", True)):
+        parts += [f"\n## {title}\n\n", "| endpoint | |\n|---|---|\n"]
+        parts += [
+            f"| `{one.method} {one.path}` | {verdict} |\n"
+            for one, verdict in verdicts.items()
+            if one.is_deprecated == is_deprecated
+        ]
+    return "".join(parts)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    pieces = re.split(r"{(\w+(?::[^}]+)?)}", path)
+    # Every other piece is a name, perhaps with the pattern of what it stands for.
+    return re.compile(
+        "".join(
+            (piece.partition(":")[2] or "[^/]+") if index % 2 else re.escape(piece)
+            for index, piece in enumerate(pieces)
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(coverage())

@@ -1,0 +1,32 @@
+from api.client.tables import all_routes
+from tests.conformance import coverage
+
+
+def test_the_document_is_current() -> None:
+    written = (coverage.DOCS / "spec-coverage.md").read_text()
+    assert written == coverage.coverage(), "python -m tests.conformance.coverage writes it anew"
+
+
+def test_what_clients_need_is_there() -> None:
+    verdicts = {(one.method, one.path): coverage.verdict(one) for one in coverage.endpoints()}
+    assert verdicts["GET", "/_matrix/client/v3/sync"] == "done"
+    assert (
+        verdicts["PUT", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}"] == "done"
+    )
+    assert verdicts["GET", "/_matrix/client/v3/thirdparty/protocols"] == "not yet"
+
+
+def test_every_refusal_is_about_an_endpoint_that_is_answered() -> None:
+    known = {(one.method, one.path): one for one in coverage.endpoints()}
+    for name in coverage.REFUSED:
+        assert any(known[name].is_answered_by(route.method, route.path) for route in all_routes())
+
+
+def test_no_route_is_our_own_invention() -> None:
+    """Old prefixes aside, whatever we answer below /_matrix the specification has."""
+    for route in all_routes():
+        if "/r0/" in route.path or "/unstable/" in route.path:
+            continue
+        known = any(one.is_answered_by(route.method, route.path) for one in coverage.endpoints())
+        # The specification writes an empty state key as a trailing slash that may be left out.
+        assert known or route.path.endswith("/state/{event_type}"), route.path
