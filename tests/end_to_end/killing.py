@@ -1,8 +1,9 @@
 """A conversation between two servers, either of which is killed again and again.
 
 Each round starts a burst of messages on both sides, kills one server while at least
-`IN_FLIGHT` of them are unacknowledged on each side, and starts it again. A sender repeats what was
-not acknowledged under the same transaction ID, as clients do.
+`IN_FLIGHT` of them are unacknowledged on each side, and starts it again; every other round kills
+once more while the two catch up. A sender repeats what was not acknowledged under the same
+transaction ID, as clients do.
 """
 
 import asyncio
@@ -83,6 +84,11 @@ async def _round(
     await killer.struck.wait()
     await asyncio.sleep(chance.uniform(0, 0.2))
     await asyncio.to_thread(killer.victim.start)
+    if number % 2:
+        await asyncio.sleep(chance.uniform(0, 0.5))
+        again = chance.choice(sides).server
+        again.kill()
+        await asyncio.to_thread(again.start)
     await asyncio.gather(*sending)
 
 
