@@ -1,6 +1,5 @@
 """Invitations, joins, knocks, leaving, being removed, between servers."""
 
-
 import pytest
 
 from homeserver import errors
