@@ -14,7 +14,7 @@ from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import MAX_INTEGER, JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.storage import account_data, ephemeral, events, frames
+from homeserver.storage import account_data, ephemeral, events, frames, relations
 from homeserver.storage.database import Database
 from homeserver.storage.ephemeral import Receipt
 from homeserver.storage.events import Point
@@ -25,6 +25,7 @@ PRIVATE = "m.read.private"
 FULLY_READ = "m.fully_read"
 MAIN_THREAD = "main"
 
+_MOST_HOPS = 3
 _TAKEN_IN_AT_ONCE = 500
 
 
@@ -91,12 +92,41 @@ def _mark(work: UnitOfWork, user_id: UserId, room_id: RoomId, marker: Marker, no
     point = _point_of(work, room_id, marker.event_id)
     if point is None:
         raise errors.NotFound("There is no such event in this room.")
+    _check_thread(work, marker)
     if marker.kind == FULLY_READ:
         _move_marker(work, user_id, room_id, marker.event_id, point)
         return
     receipt = Receipt(room_id, user_id, marker.kind, marker.thread_id, marker.event_id, now, point)
     if ephemeral.save_receipt(work, receipt) and marker.kind == PUBLIC:
         _tell(work, receipt)
+
+
+def _check_thread(view: View, marker: Marker) -> None:
+    """A receipt for a thread is about an event of that thread, or about its root.
+
+    Spec: client-server-api#threaded-read-receipts
+    """
+    if marker.thread_id is None:
+        return
+    parents = list(_parents(view, marker.event_id))
+    threads = [parent for parent, rel_type in parents if rel_type == "m.thread"]
+    if threads:
+        is_related = marker.thread_id == threads[0]
+    else:
+        related = {MAIN_THREAD, marker.event_id, *(parent for parent, _ in parents)}
+        is_related = marker.thread_id in related
+    if not is_related:
+        raise errors.InvalidParam("That event is not in that thread.")
+
+
+def _parents(view: View, event_id: EventId) -> Iterator[tuple[EventId, str]]:
+    """What an event relates to, what that relates to, and so on for a few steps."""
+    for _ in range(_MOST_HOPS):
+        parent = relations.parent_of(view, event_id)
+        if parent is None:
+            return
+        yield parent
+        event_id = parent[0]
 
 
 def _move_marker(

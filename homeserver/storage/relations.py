@@ -93,6 +93,9 @@ _ANNOTATION = _shown.where(
     relations.c.sender == bindparam("sender"),
     relations.c.aggregation_key == bindparam("key"),
 ).limit(1)
+_PARENT = select(relations.c.relates_to, relations.c.rel_type).where(
+    relations.c.event_id == bindparam("event_id")
+)
 _PENDING = select(redactions.c.event_id).where(
     redactions.c.redacts == bindparam("target"), redactions.c.room_id == bindparam("room_id")
 )
@@ -122,6 +125,12 @@ def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, l
         relation = Relation(*row[: len(Relation.__slots__)])
         found.setdefault(relation.relates_to, []).append(relation)
     return found
+
+
+def parent_of(view: View, event_id: EventId) -> tuple[EventId, str] | None:
+    """The event that an event relates to, and how."""
+    row = view.one_or_none(_PARENT, {"event_id": event_id})
+    return None if row is None else (row.relates_to, row.rel_type)
 
 
 def is_annotated(view: View, target: str, sender: UserId, event_type: str, key: str) -> bool:

@@ -63,6 +63,33 @@ def test_receipts(alice: Device, bob: Device) -> None:
     assert alice.refused("POST", f"/rooms/{NOWHERE}/receipt/m.read/$x", {}) == FORBIDDEN
 
 
+def test_a_receipt_for_a_thread_is_about_an_event_in_it(alice: Device) -> None:
+    room_id = alice.create_room()
+    root, other = alice.say(room_id, "root"), alice.say(room_id, "other")
+
+    def relate(rel_type: str, target: str) -> str:
+        relation = {"rel_type": rel_type, "event_id": target}
+        return alice.send(room_id, "org.example", {"m.relates_to": relation})
+
+    inside = relate("m.thread", root)
+    below, beside = relate("m.reference", inside), relate("m.reference", root)
+    for event_id, thread_id, is_in_it in (
+        (inside, root, True),
+        (below, root, True),
+        (root, root, True),
+        (root, "main", True),
+        (beside, "main", True),
+        (other, "main", True),
+        (other, root, False),
+        (inside, other, False),
+        (inside, "main", False),
+        (below, "main", False),
+    ):
+        path = f"/rooms/{part(room_id)}/receipt/m.read/{part(event_id)}"
+        reply = alice.ask("POST", path, {"thread_id": thread_id})
+        assert reply.json == {} if is_in_it else reply.refusal == INVALID_PARAM
+
+
 def test_presence(alice: Device, bob: Device) -> None:
     mine = f"/presence/{alice.me}/status"
     alice.call("PUT", mine, {"presence": "unavailable", "status_msg": "out"})
