@@ -65,9 +65,14 @@ class Person:
         invited = [other.user_id for other in others]
         return await self.client.create_room(**({"invite": invited} | options))
 
-    async def join(self, room_id: str) -> None:
-        """Join a room."""
-        await self.client.join(room_id)
+    async def join(self, room_id: str, tries: int = 1) -> None:
+        """Join a room; while its server cannot be reached, try again as people do."""
+        try:
+            await self.client.join(room_id)
+        except Refused as refused:
+            if refused.status != _NOT_FOUND or tries <= 1:
+                raise
+            await self.join(room_id, tries - 1)
 
     async def leave_room(self, room_id: str) -> None:
         """Leave a room."""

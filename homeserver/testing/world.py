@@ -24,6 +24,7 @@ T = TypeVar("T")
 _QUIET_S = 2.0
 _HANDSHAKE_PATIENCE_S = 1_500.0
 _LONGEST_LOOK_S = 30.0
+_TRIES_TO_JOIN = 10
 HOUR = 3_600.0
 DAY = 24 * HOUR
 
@@ -119,7 +120,7 @@ class World:
         room_id = await owner.create_room(*others, **options)
         for other in others:
             await self.settle()
-            await other.join(room_id)
+            await other.join(room_id, _TRIES_TO_JOIN)
         await self.settle()
         return room_id
 
