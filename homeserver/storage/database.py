@@ -232,6 +232,8 @@ def _engine(url: str) -> Engine:
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
+    else:
+        event.listen(engine, "connect", _keep_nul_out)
     return engine
 
 
@@ -240,6 +242,20 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _keep_nul_out(connection: Any, _record: Any) -> None:
+    """PostgreSQL's text holds no NUL, but a peer's event may: U+FFFD stands for it in columns.
+
+    The event itself is kept as bytes, as it came.
+    """
+    from psycopg.types.string import StrDumperUnknown
+
+    class TextDumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    connection.adapters.register_dumper(str, TextDumper)
 
 
 def _prepare(engine: Engine) -> bool:

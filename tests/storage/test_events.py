@@ -209,3 +209,16 @@ async def test_relations_are_paged_and_counted(database: Database) -> None:
     summaries = database.read(lambda view: relations.thread_summaries(view, [root.event_id], ALICE))
     summary = summaries[root.event_id]
     assert (summary.count, summary.latest, summary.has_reader) == (3, ids[2], True)
+
+
+async def test_a_nul_in_a_text_is_no_obstacle(database: Database) -> None:
+    await save(database, live(1))
+    relation = Relation(event(1).event_id, EventId("$a\0b"), "m.annotation", "x\0", ALICE, "\0", 1)
+    await database.write(lambda work: relations.save_relation(work, relation))
+
+    assert database.read(
+        lambda view: (
+            relations.is_annotated(view, "$a\0b", ALICE, "x\0", "\0")
+            and not relations.is_annotated(view, "$ab", ALICE, "x\0", "\0")
+        )
+    )
