@@ -77,6 +77,8 @@ async def refuse_politely(request: web.Request, handler: Next) -> web.StreamResp
         return refusal
     except web.HTTPRequestEntityTooLarge:
         return api_errors.answer(errors.TooLarge())
+    except web.RequestPayloadError:
+        return api_errors.answer(errors.NotJson("The body is not in the encoding that it names."))
     except Exception:
         metrics.bump("unexpected_errors")
         route = request.match_info.route.resource

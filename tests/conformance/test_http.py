@@ -1,5 +1,6 @@
 """What every endpoint does alike: CORS, methods, tokens, JSON."""
 
+import gzip
 import re
 from collections.abc import Iterator
 
@@ -64,6 +65,20 @@ def test_what_is_not_json_is_never_taken(alice: Device, body: bytes) -> None:
         ("PUT", "/pushrules/global/override/x"),
     ):
         assert alice.refused(method, path, body) == (400, "M_NOT_JSON"), path
+
+
+def test_a_body_may_be_compressed(alice: Device) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    content = gzip.compress(b'{"name": "small"}')
+    assert alice.ask("POST", "/createRoom", content, headers=headers).status == 200
+    bomb = gzip.compress(b'{"name": "' + b"x" * 10_000_000)
+    reply = alice.ask("POST", "/createRoom", bomb, headers=headers)
+    assert reply.refusal == (413, "M_TOO_LARGE")
+
+
+def test_a_body_that_is_not_compressed_as_it_says(stranger: Device) -> None:
+    reply = stranger.ask("POST", "/login", b"{}", headers={"Content-Encoding": "gzip"})
+    assert reply.refusal == (400, "M_NOT_JSON")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null"])
