@@ -40,7 +40,7 @@ bench: $(VENV)/.develops  ## Measure one server and two
 	$(BIN)/python -m tests.benchmark
 
 simulate: $(VENV)/.develops  ## Run several servers in one process through loss, delay and crashes
-	$(BIN)/pytest tests/simulation
+	PYTHONHASHSEED=0 $(BIN)/pytest -n 2 tests/simulation --seeds 5
 
 demo: $(VENV)/.develops  ## Watch Alice's and Bob's servers meet and talk on this machine
 	$(BIN)/homeserver demo

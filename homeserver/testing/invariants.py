@@ -10,6 +10,14 @@ class Broken(AssertionError):
     """A promise was broken; the message begins with the seed that shows it."""
 
 
+class Parted(AssertionError):
+    """Two servers hold different states of a room."""
+
+    def __init__(self, room_id: str, words: str) -> None:
+        super().__init__(words)
+        self.room_id = room_id
+
+
 async def check_always(people: Sequence[Person]) -> None:
     """What holds at any time, whatever the network and the servers suffer."""
     for person in people:
@@ -78,9 +86,8 @@ async def _check_room(room_id: str, people: Sequence[Person]) -> None:
         ours, theirs = states[first.name], states[person.name]
         differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
         if differing:
-            raise AssertionError(
-                f"{first.name} and {person.name} differ in {room_id} about {sorted(differing)}"
-            )
+            words = f"{first.name} and {person.name} differ about {sorted(differing)}"
+            raise Parted(room_id, f"{words} in {room_id}")
         there = await _event_ids(person, room_id)
         for other in people:
             _check_present(person, await _sent_since_joining(person, other, room_id), there)

@@ -95,11 +95,10 @@ async def test_a_handshake_waits_for_the_one_who_is_away(world: World) -> None:
 
 
 @pytest.mark.parametrize("victim", ["alice", "bob"])
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_crash_at_every_commit_of_a_handshake(
     tmp_path: Path, seed: int, victim: str, step: int
 ) -> None:
-    for number in range(0, 100, step):
+    for number in range(0, 100, stride):
         inner = World(tmp_path / str(number), seed)
         try:
             if inner.run(_crash_in_handshake(inner, victim, number)) is None:

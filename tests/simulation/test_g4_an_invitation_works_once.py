@@ -21,7 +21,6 @@ async def test_a_link_works_once(world: World) -> None:
     assert await carol.standing(alice) == "none"
 
 
-@pytest.mark.seeds(2)
 @simulated
 async def test_two_open_a_link_at_once(world: World) -> None:
     alice, bob, carol = await world.persons("alice", "bob", "carol")

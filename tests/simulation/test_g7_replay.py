@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.watched_database import digest_of
@@ -32,7 +30,6 @@ async def _chat(world: World, room_id: str, people: list[Person]) -> None:
     await world.settle()
 
 
-@pytest.mark.seeds(3)
 @simulated
 async def test_every_envelope_again(world: World, seed: int) -> None:
     order = random.Random(seed)

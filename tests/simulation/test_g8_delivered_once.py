@@ -27,7 +27,7 @@ async def _all_have_heard_all(room_id: str, people: list[Person], lines: int) ->
             assert _said_by(speaker.name, texts) == expected
 
 
-@pytest.mark.seeds(3)
+@pytest.mark.seeds(2)
 @pytest.mark.parametrize(
     "faults",
     [

@@ -1,6 +1,5 @@
 """G9: pause moves nothing and loses nothing. G20: every edit applies at once."""
 
-import pytest
 
 from homeserver.testing.network import Passage
 from homeserver.testing.person import Person
@@ -16,7 +15,6 @@ def _moved(world: World, since: float) -> list[Passage]:
     return from_alice + answered
 
 
-@pytest.mark.seeds(2)
 @simulated
 async def test_a_pause_moves_nothing_and_loses_nothing(
     world: World, befriended: list[Person]

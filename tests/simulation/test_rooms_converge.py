@@ -97,7 +97,6 @@ async def test_power_is_taken_while_it_is_used(world: World, version: str) -> No
     assert (await bob.client.state(room_id, "m.room.topic"))["topic"] == "Carol's"
 
 
-@pytest.mark.seeds(2)
 @pytest.mark.parametrize("version", VERSIONS)
 @simulated
 async def test_anything_at_any_time(world: World, seed: int, version: str) -> None:

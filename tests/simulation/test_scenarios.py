@@ -22,7 +22,6 @@ story:
 """
 
 
-@pytest.mark.seeds(2)
 @pytest.mark.parametrize("path", BUILT_IN, ids=lambda path: path.stem)
 def test_a_built_in_scenario_holds(world: World, path: Path) -> None:
     stage = Stage(world, scenario_files.load(path))
