@@ -130,11 +130,19 @@ def log_in(checked: Checked, open_device: Callable[[str], Device]) -> Callable[.
     return log_in
 
 
-@pytest.fixture
-def alice(log_in: Callable[..., Device]) -> Device:
-    return log_in(device_id="PHONE")
+@pytest.fixture(scope="session")
+def alices_phone(checked_server: Checked) -> Iterator[Device]:
+    """Logged in once: a password takes its time."""
+    with contextlib.closing(Device(checked_server.url)) as device:
+        yield device.log_in("alice", checked_server.server.password, device_id="PHONE")
 
 
 @pytest.fixture
-def bob(pair: tuple[Server, Server], open_device: Callable[[str], Device]) -> Device:
-    return open_device(pair[1].url).log_in("bob", pair[1].password)
+def alice(alices_phone: Device, checked: Checked) -> Device:
+    return alices_phone
+
+
+@pytest.fixture(scope="session")
+def bob(pair: tuple[Server, Server]) -> Iterator[Device]:
+    with contextlib.closing(Device(pair[1].url)) as device:
+        yield device.log_in("bob", pair[1].password)

@@ -48,11 +48,11 @@ def test_nothing_else_opens(
 
 
 def test_a_device_has_one_session(log_in: Callable[..., Device]) -> None:
-    first = log_in(device_id="TABLET", initial_device_display_name="Tablet")
-    second = log_in(device_id="TABLET")
+    first = log_in(device_id="SLATE", initial_device_display_name="Tablet")
+    second = log_in(device_id="SLATE")
     assert first.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
-    assert second.call("GET", "/devices/TABLET")["display_name"] == "Tablet"
-    second.call("PUT", "/devices/TABLET", {"display_name": "Slate"})
+    assert second.call("GET", "/devices/SLATE")["display_name"] == "Tablet"
+    second.call("PUT", "/devices/SLATE", {"display_name": "Slate"})
     second.call("POST", "/logout", {})
     assert second.refused("POST", "/logout", {}) == (401, "M_UNKNOWN_TOKEN")
 

@@ -12,7 +12,7 @@ NOWHERE = part("!nowhere:elsewhere.org")
 
 def ephemeral(device: Device, room_id: str) -> dict[str, Any]:
     """What is said beside a room's timeline, by type."""
-    room = device.sync()["rooms"]["join"][room_id]
+    room = device.sync(wanted={"room": {"rooms": [room_id]}})["rooms"]["join"][room_id]
     return {one["type"]: one["content"] for one in room.get("ephemeral", {}).get("events", [])}
 
 
