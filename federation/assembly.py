@@ -30,6 +30,7 @@ from homeserver import metrics
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
+from homeserver.storage import groups
 from homeserver.storage.database import Database
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Federation:
         )
         self.reception = Reception(self.doors, self.lines, self.channel, self.inviting)
         Controls(self.party, self.lines).register(self.inbox)
+        self.channel.awake = self.lines.awake
         self.channel.take_beside = self.requests.take_beside
         self.channel.when_peer_went_back.append(lambda line: self._refresh(line.peer))
         self._clock = clock
@@ -100,6 +102,7 @@ class Federation:
     async def _announce(self) -> None:
         own, routes = self.party.own, self._routes
         await self._database.write(lambda work: announcing.announce_all(work, own, routes))
+        await self._database.write(lambda work: groups.forget_other_runs(work, self.party.run))
 
     async def stop(self) -> None:
         """Stop working. Nothing is lost; everything goes on after the next start."""

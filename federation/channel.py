@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from federation import envelope as envelopes
-from federation import turning, waiting
+from federation import group_frames, turning, waiting
 from federation.envelope import BadEnvelope, Envelope
 from federation.filling import Filled, Offer, RoomSource
 from federation.lines import INBOX_SOFT, Line
 from federation.turn_state import ChannelClosed, Party, TurnState
 from federation.turning import Arrival, Came, Turned
 from homeserver.config import FederationSettings
+from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -43,9 +44,11 @@ class Channel:
         self._party = party
         self._source = source
         self._settings = settings
-        # Set once at wiring: who handles asks and answers, and who hears that a peer went back.
+        # Set once at wiring: who handles asks and answers, who hears that a peer went back, and
+        # which peers take something now.
         self.take_beside: Callable[[Line, Came], None] = lambda _line, _came: None
         self.when_peer_went_back: list[Callable[[Line], None]] = []
+        self.awake: Callable[[], frozenset[ServerName]] = frozenset
 
     async def compose(self, line: Line, patience_s: int = 0) -> bytes:
         """The box that begins an exchange."""
@@ -56,10 +59,11 @@ class Channel:
     async def take_answer(self, line: Line, box: bytes) -> Progress:
         """Take what the peer answered; raises `BadEnvelope` if the answer is not the peer's."""
         envelope = envelopes.open_box(line.theirs.answer, box)
-        was_confirmed = line.is_confirmed
+        was_confirmed, has_complained = line.is_confirmed, line.lacks_group
         turned = await self._turn(line, (envelope, envelopes.nonce_of(box)))
-        line.owes_acknowledgement |= turned.has_taken
+        line.owes_acknowledgement |= turned.has_taken or turned.lacks_group
         has_moved = turned.has_taken or turned.has_settled or turned.has_rekeyed
+        has_moved |= turned.has_fallen_back or (turned.lacks_group and not has_complained)
         return Progress(has_moved or line.is_confirmed != was_confirmed)
 
     async def answer(self, line: Line, envelope: Envelope, nonce: bytes) -> bytes:
@@ -141,6 +145,7 @@ class Channel:
             tuple(line.ephemeral.items()),
             line.was_urgent,
             line.is_full_there,
+            self.awake(),
         )
 
     def _quick(self, line: Line, arrival: Arrival | None) -> Turned | None:
@@ -157,6 +162,7 @@ class Channel:
 
     def _apply(self, line: Line, turned: Turned) -> None:
         line.spent += turned.weight
+        line.lacks_group = turned.lacks_group or (line.lacks_group and not turned.has_taken)
         if turned.has_stored:
             line.stored += 1
         if turned.filled is not None:
@@ -190,9 +196,13 @@ class Channel:
                 patience_s=patience_s,
                 is_full=is_full,
                 is_restored=channel.is_restored,
+                lacks_group=line.lacks_group,
                 note=turned.note,
                 olm_kind=flying.olm_kind if flying is not None and may_send else 0,
                 olm=flying.olm if flying is not None and may_send else b"",
+                group_messages=group_frames.unpack(
+                    flying.group_messages if flying is not None and may_send else b""
+                ),
             ),
         )
 
@@ -232,6 +242,7 @@ def _look(view: View, line: Line, arrival: Arrival | None) -> Turned | None:
         is_quiet &= arrival.known is None or (
             not envelope.is_restored
             and envelope.acknowledged >= arrival.known
+            and not envelope.lacks_group
             and envelope.settled <= channel.received
         )
         if not is_quiet:

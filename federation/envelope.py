@@ -24,7 +24,7 @@ _MAC_BYTES = 16
 # Olm length, number of group messages; before them the nonce of the last box received.
 _HEADER = struct.Struct(">BBHIQQQIIB")
 _LENGTH = struct.Struct(">I")
-_HAS_OLM, _IS_NORMAL, _IS_FULL, _IS_RESTORED = 1, 2, 4, 8
+_HAS_OLM, _IS_NORMAL, _IS_FULL, _IS_RESTORED, _LACKS_GROUP = 1, 2, 4, 8, 16
 
 
 class BadEnvelope(errors.HomeserverError):
@@ -51,6 +51,7 @@ class Envelope:
     patience_s: int = 0  # how long the answer may take if there is nothing to say
     is_full: bool = False  # no transaction, please: our inbox has to be worked off first
     is_restored: bool = False  # the sender found out that its database is an old copy
+    lacks_group: bool = False  # the sender could not read a group message of the frame in flight
     note: bytes = b""
     olm_kind: int = 0
     olm: bytes = b""
@@ -72,6 +73,7 @@ def seal(key: bytes, nonce: bytes, envelope: Envelope) -> bytes:
         | (_IS_NORMAL if envelope.olm_kind else 0)
         | (_IS_FULL if envelope.is_full else 0)
         | (_IS_RESTORED if envelope.is_restored else 0)
+        | (_LACKS_GROUP if envelope.lacks_group else 0)
     )
     header = _HEADER.pack(
         VERSION,
@@ -140,6 +142,7 @@ def _read(content: bytes) -> Envelope:
         patience_s=patience,
         is_full=bool(flags & _IS_FULL),
         is_restored=bool(flags & _IS_RESTORED),
+        lacks_group=bool(flags & _LACKS_GROUP),
         note=note,
         olm_kind=int(bool(flags & _IS_NORMAL)),
         olm=olm,

@@ -12,6 +12,7 @@ from federation.payloads import MOST_ASKS
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.storage import frames
+from homeserver.storage.sharing import Audience
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 # The largest box holds 256 KiB; the rest is for Olm, headers and what stands around the lists.
@@ -35,6 +36,10 @@ class RoomSource(Protocol):
         """Where to begin after a long absence: `after`, or later if too many wait."""
         ...
 
+    def audience(self, view: View, room_id: RoomId) -> Audience:
+        """Whom what is said in the room now reaches."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -45,6 +50,16 @@ class Offer:
     ephemeral: tuple[tuple[str, JsonObject], ...] = ()
     was_urgent: bool = False
     is_full_there: bool = False
+    awake: frozenset[ServerName] = frozenset()  # every peer that takes something now
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """An event of ours; `pdu` is JSON."""
+
+    room_id: RoomId
+    position: int
+    pdu: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,8 @@ class Filled:
     asks: int = 0
     answers: int = 0
     ephemeral: tuple[tuple[str, JsonObject], ...] = ()
+    events: Sequence[RoomEvent] = ()  # of a transaction, in their order
+    others: JsonObject = field(default_factory=dict)  # what its body holds beside them
 
     @property
     def is_urgent(self) -> bool:
@@ -68,7 +85,7 @@ class _Lot:
 
     now: int
     room: int = FRAME_BYTES
-    pdus: list[orjson.Fragment] = field(default_factory=list)
+    events: list[RoomEvent] = field(default_factory=list)
     edus: list[Any] = field(default_factory=list)
     items: list[JsonObject] = field(default_factory=list)
     rooms: dict[RoomId, int] = field(default_factory=dict)
@@ -140,11 +157,12 @@ def _stored(
     _take_items(work, peer, frames.TO_DEVICE, lot)
     _take_rooms(work, peer, source, lot)
     _take_edus(work, peer, offer, lot)
-    if not (lot.pdus or lot.edus or lot.items):
+    if not (lot.events or lot.edus or lot.items):
         return None
-    body = orjson.dumps({"pdus": lot.pdus, "edus": lot.edus, "items": lot.items})
-    frame = Outgoing("transaction", now, body, b"", _settles(lot))
-    return Filled(frame, ephemeral=tuple(lot.ephemeral))
+    others = {"edus": lot.edus, "items": lot.items}
+    pdus = [orjson.Fragment(event.pdu) for event in lot.events]
+    frame = Outgoing("transaction", now, orjson.dumps({"pdus": pdus} | others), b"", _settles(lot))
+    return Filled(frame, ephemeral=tuple(lot.ephemeral), events=lot.events, others=others)
 
 
 def _settles(lot: _Lot) -> bytes:
@@ -170,7 +188,7 @@ def _take_rooms(work: UnitOfWork, peer: ServerName, source: RoomSource, lot: _Lo
             later = source.catch_up_from(work, peer, waiting.room_id, after)
             if later > after:
                 events = source.pdus_for(work, peer, waiting.room_id, later, limit)
-        reached, is_all = _take_events(events, lot, after)
+        reached, is_all = _take_events(waiting.room_id, events, lot, after)
         if is_all and len(events) < limit:
             reached = max(reached, waiting.queued)
         if is_all and not events:
@@ -182,11 +200,13 @@ def _take_rooms(work: UnitOfWork, peer: ServerName, source: RoomSource, lot: _Lo
             return
 
 
-def _take_events(events: Sequence[tuple[int, bytes]], lot: _Lot, reached: int) -> tuple[int, bool]:
+def _take_events(
+    room_id: RoomId, events: Sequence[tuple[int, bytes]], lot: _Lot, reached: int
+) -> tuple[int, bool]:
     for position, pdu in events:
         if not lot.takes(len(pdu)):
             return reached, False
-        lot.pdus.append(orjson.Fragment(pdu))
+        lot.events.append(RoomEvent(room_id, position, pdu))
         reached = position
     return reached, True
 

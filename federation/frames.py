@@ -13,13 +13,18 @@ _LENGTH = struct.Struct(">I")
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A frame that is to be sealed; `body` is JSON and stays the same when it is sealed anew."""
+    """A frame that is to be sealed; `body` is JSON and stays the same when it is sealed anew.
+
+    Where events go beside the Olm message, `spoken` is the body without them, which is sealed.
+    """
 
     kind: str
     sent_at: int
     body: bytes
     attachment: bytes = b""
     settles: bytes = b"{}"
+    spoken: bytes | None = None
+    group_messages: bytes = b""
 
 
 def write(
@@ -32,7 +37,7 @@ def write(
         "sequence": sequence,
         "sent_at": frame.sent_at,
         "kind": frame.kind,
-        "body": orjson.Fragment(frame.body),
+        "body": orjson.Fragment(frame.body if frame.spoken is None else frame.spoken),
     }
     if nonce is not None:
         head["nonce"] = nonce

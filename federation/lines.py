@@ -59,6 +59,7 @@ class Line:
     is_behind: bool = False  # the peer remembers less than it acknowledged
     is_full_there: bool = False
     has_said_full: bool = False
+    lacks_group: bool = False  # the peer's frame in flight holds a group message we cannot read
     owes_acknowledgement: bool = False
     was_urgent: bool = False  # asks and answers take turns with the rest
     last_received: bytes = NO_NONCE
@@ -149,6 +150,11 @@ class Lines:
     def all(self) -> list[Line]:
         """Every open line."""
         return list(self._lines.values())
+
+    def awake(self) -> frozenset[ServerName]:
+        """The peers that take what is said now."""
+        lines = self._lines.values()
+        return frozenset(line.peer for line in lines if line.is_confirmed and not line.failures)
 
     def refresh(self, server_name: ServerName, *, anew: bool = False) -> Line | None:
         """Open, keep or close the line to a peer as its standing says.

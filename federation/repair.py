@@ -16,7 +16,7 @@ from federation.ratchets.interface import PRE_KEY, AcceptedSession, OlmMessage, 
 from federation.turn_state import TurnState
 from homeserver import errors, metrics
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import channels, notices
+from homeserver.storage import channels, groups, notices
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +184,7 @@ def start_over(state: TurnState, envelope: Envelope) -> None:
     No key may be used twice, so every session and account is destroyed; our sequences go on above
     what the peer has seen.
     """
+    groups.forget_everything(state.work)
     account, _ = state.party.sessions.create_account(state.node_id)
     channels.delete_in_flight(state.work, state.peer)
     state.in_flight = None

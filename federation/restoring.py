@@ -9,7 +9,7 @@ from federation import consent_steps, repair
 from federation.consent import Standing, Step
 from federation.consent_steps import Doing
 from federation.turn_state import ChannelClosed, Party, TurnState
-from homeserver.storage import channels, invitations, notices, peers
+from homeserver.storage import channels, groups, invitations, notices, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -24,6 +24,7 @@ def void(work: UnitOfWork, party: Party) -> list[Peer]:
         if peer is not None and peer.standing in (Standing.REQUESTED, Standing.OFFERED):
             consent_steps.take(work, peer, Step.EXPIRED, Doing(now, "server", _WHY))
     invitations.void_all(work)
+    groups.forget_everything(work)
     paused = []
     for peer in peers.load_peers(work):
         _destroy_session(work, party, peer)

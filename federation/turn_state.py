@@ -3,7 +3,7 @@
 A turn runs inside one unit of work. What changes is collected and written once, at its end.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from federation.ratchets.interface import OlmMessage
 from federation.sessions import Sessions
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
-from homeserver.storage import channels, frames, peers
+from homeserver.storage import channels, frames, groups, peers
 from homeserver.storage.channels import Channel, InFlight
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -34,6 +34,10 @@ class Party:
     sessions: Sessions
     clock: Clock
     entropy: Entropy
+    run: bytes = field(init=False)  # tells what was begun since the last start
+
+    def __post_init__(self) -> None:
+        self.run = self.entropy.token_bytes(16)
 
     def token(self) -> bytes:
         """A nonce."""
@@ -63,6 +67,7 @@ class TurnState:
         self.in_flight: InFlight | None = channels.find_in_flight(work, peer)
         self.taken: str | None = None  # the kind of the frame that this turn took
         self.weight = 0
+        self.lacks_group = False  # what goes beside the Olm message could not be read
         self._stored = channel
 
     @property
@@ -98,13 +103,18 @@ class TurnState:
         self.change(sent=sequence, received_since_sent=0)
 
     def seal_anew(self) -> None:
-        """Encrypt what is in flight in the session of now, under its sequence from before."""
+        """Encrypt what is in flight in the session of now, under its sequence from before.
+
+        Everything then stands in the Olm message, group messages and their keys left out.
+        """
         before = self.in_flight
         if before is not None and self.channel.session is not None:
             frame = Outgoing(
                 before.kind, before.sent_at, before.body, before.attachment, before.settles
             )
             self._put_in_flight(frame, before.sequence)
+            if before.group_messages:
+                groups.forget_shares(self.work, self.peer)
 
     def settle(self, acknowledged: int) -> bool:
         """Take an acknowledgement: what it covers leaves the outbox for good."""
@@ -149,6 +159,6 @@ def _in_flight(
         attachment=frame.attachment,
         olm_kind=message.kind,
         olm=message.body,
-        group_messages=b"",
+        group_messages=frame.group_messages,
         settles=frame.settles,
     )

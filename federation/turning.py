@@ -6,7 +6,7 @@ the inbox, the frame that goes out. Nothing is acknowledged or sent before that 
 
 from dataclasses import dataclass
 
-from federation import filling, repair
+from federation import filling, group_receiving, group_sending, repair
 from federation import frames as frame_format
 from federation.envelope import Envelope
 from federation.filling import Filled, Offer, RoomSource
@@ -64,6 +64,8 @@ class Turned:
     has_stored: bool = False
     has_settled: bool = False
     has_rekeyed: bool = False
+    has_fallen_back: bool = False
+    lacks_group: bool = False  # what goes beside the peer's frame could not be read
     went_back: bool = False
     filled: Filled | None = None
 
@@ -73,11 +75,13 @@ def turn(
 ) -> Turned:
     """Take an arrival, then fill the empty place in flight if something waits."""
     came: Came | None = None
-    went_back = has_settled = False
+    went_back = has_settled = has_fallen_back = False
     before = state.channel
     if arrival is not None:
         went_back = _check_positions(state, arrival)
         has_settled = state.settle(arrival.envelope.acknowledged)
+        if arrival.known is not None and arrival.envelope.lacks_group:
+            has_fallen_back = group_sending.fall_back(state)
         came = _take(state, arrival)
     filled = _fill(state, offer, source)
     note = repair.note_for(state)
@@ -94,6 +98,8 @@ def turn(
         has_settled=has_settled,
         has_rekeyed=(before.epoch, before.keys_note, before.wants_repair)
         != (after.epoch, after.keys_note, after.wants_repair),
+        has_fallen_back=has_fallen_back,
+        lacks_group=state.lacks_group,
         went_back=went_back,
         filled=filled,
     )
@@ -155,6 +161,11 @@ def _take_frame(state: TurnState, arrival: Arrival, note: JsonObject) -> Came | 
         state.channel = before  # nothing has happened: not acknowledged, so it comes again
         return None
     frame, attachment = read
+    try:
+        frame = group_receiving.read_beside(state, frame, envelope.group_messages)
+    except Undecryptable:
+        state.channel, state.lacks_group = before, True  # the sender will say it all in Olm
+        return None
     state.taken = frame.kind
     state.weight = 1 + sum(len(part) for part in frame.body.values() if isinstance(part, list))
     state.change(
@@ -202,8 +213,15 @@ def _fill(state: TurnState, offer: Offer | None, source: RoomSource) -> Filled |
         # The ratchet heals only when both sides send.
         filled = Filled(Outgoing("control", now, b'{"items":[]}'))
     if filled is not None:
-        state.seal(filled.frame)
+        state.seal(_beside(state, filled, offer, source))
     return filled
+
+
+def _beside(state: TurnState, filled: Filled, offer: Offer, source: RoomSource) -> Outgoing:
+    """What goes to other peers as well is encrypted once for all of them."""
+    if not filled.events or not offer.awake - {state.peer}:
+        return filled.frame
+    return group_sending.put_beside(state, filled, offer.awake, source)
 
 
 def _read_note(raw: bytes) -> JsonObject:

@@ -123,8 +123,8 @@ class Libolm:
         self, inbound: bytes, key: bytes, ciphertext: bytes
     ) -> tuple[GroupMessage, bytes]:
         """Decrypt one group message."""
-        opened = olm.InboundGroupSession.from_pickle(inbound, key.hex())
         try:
+            opened = olm.InboundGroupSession.from_pickle(inbound, key.hex())
             plaintext, index = opened.decrypt(_text(ciphertext), "surrogateescape")
         except _BROKEN as error:
             raise Undecryptable from error

@@ -113,8 +113,8 @@ class Vodozemac:
         self, inbound: bytes, key: bytes, ciphertext: bytes
     ) -> tuple[GroupMessage, bytes]:
         """Decrypt one group message."""
-        opened = _unpickled(vodozemac.InboundGroupSession, inbound, key)
         try:
+            opened = _unpickled(vodozemac.InboundGroupSession, inbound, key)
             read = opened.decrypt(vodozemac.MegolmMessage.from_bytes(ciphertext))
         except _BROKEN as error:
             raise Undecryptable from error

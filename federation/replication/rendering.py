@@ -7,6 +7,7 @@ from homeserver.config import FederationSettings
 from homeserver.matrix import canonical_json
 from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.storage import sharing
+from homeserver.storage.sharing import Audience
 from homeserver.storage.unit_of_work import View
 
 
@@ -36,3 +37,7 @@ class OwnEvents:
         most, newest = self._settings.catch_up_events, self._settings.catch_up_newest
         positions = sharing.newest_own_positions(view, room_id, after, most + 1, peer)
         return positions[newest] if len(positions) > most else after
+
+    def audience(self, view: View, room_id: RoomId) -> Audience:
+        """Whom what is said in the room now reaches."""
+        return sharing.audience_of(view, room_id)

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy import update as update_table
 
 from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import groups
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -70,7 +71,7 @@ in_flight = Table(
     Column("attachment", LargeBinary, nullable=False),
     Column("olm_kind", Integer, nullable=False),
     Column("olm", LargeBinary, nullable=False),
-    Column("group_messages", LargeBinary, nullable=False),
+    Column("group_messages", LargeBinary, nullable=False),  # what goes beside the Olm message
     Column(
         "settles", LargeBinary, nullable=False
     ),  # what its acknowledgement takes out of the outbox
@@ -180,4 +181,5 @@ def delete_in_flight(work: UnitOfWork, peer: ServerName) -> None:
 def delete_channel(work: UnitOfWork, peer: ServerName) -> None:
     """Destroy everything that could read or write as this connection."""
     delete_in_flight(work, peer)
+    groups.forget_peer(work, peer)
     work.execute(delete(channels).where(channels.c.peer == peer))

@@ -117,6 +117,10 @@ _WAITING_ROOMS = (
     .order_by(outbox_rooms.c.acknowledged)
     .limit(bindparam("limit"))
 )
+_LEAST_ACKNOWLEDGED = select(func.min(outbox_rooms.c.acknowledged)).where(
+    outbox_rooms.c.room_id == bindparam("room_id"),
+    outbox_rooms.c.peer.in_(bindparam("peers", expanding=True)),
+)
 _WAITING_ITEMS = (
     select(outbox_items.c.number, outbox_items.c.kind, outbox_items.c.body)
     .where(outbox_items.c.peer == bindparam("peer"), outbox_items.c.lane == bindparam("lane"))
@@ -256,6 +260,14 @@ def waiting_rooms(view: View, peer: ServerName, limit: int) -> list[WaitingRoom]
     """Rooms with events for a peer, the one furthest behind first."""
     rows = view.all(_WAITING_ROOMS, {"peer": peer, "limit": limit})
     return [WaitingRoom(*row) for row in rows]
+
+
+def least_acknowledged(view: View, room_id: RoomId, servers: frozenset[ServerName]) -> int | None:
+    """How far all of these peers have a room; None if nothing of it was ever due to any."""
+    found: int | None = view.scalar(
+        _LEAST_ACKNOWLEDGED, {"room_id": room_id, "peers": sorted(servers)}
+    )
+    return found
 
 
 def waiting_items(view: View, peer: ServerName, lane: str, limit: int) -> list[Item]:

@@ -47,7 +47,7 @@ peers = Table(
     Column("heard_at", BigInteger),
 )
 
-_ACTIVE, _PAUSED = "active", "paused"
+ACTIVE, _PAUSED = "active", "paused"
 _EVERYTHING_PAUSED = "federation_paused"
 # A grant that is not a yes or no is refused by these values.
 _REFUSALS = (False, 0, "no", "none", None)
@@ -77,7 +77,7 @@ class Peer:
 
     def may(self, grant: str) -> bool:
         """Whether the peer is active and has this grant."""
-        return self.standing == _ACTIVE and self.alarm is None and permits(self.grants, grant)
+        return self.standing == ACTIVE and self.alarm is None and permits(self.grants, grant)
 
 
 _JSON = ("proof", "grants", "granted")
@@ -86,7 +86,7 @@ _BY_NODE = select(peers).where(peers.c.node_id == bindparam("node_id"))
 _STANDING = select(peers.c.standing, peers.c.alarm).where(
     peers.c.server_name == bindparam("server_name")
 )
-_CONNECTED = select(peers.c.server_name).where(peers.c.standing.in_((_ACTIVE, _PAUSED)))
+_CONNECTED = select(peers.c.server_name).where(peers.c.standing.in_((ACTIVE, _PAUSED)))
 
 
 def permits(grants: Mapping[str, Any], grant: str) -> bool:
@@ -148,7 +148,7 @@ def may(view: View, server_name: ServerName, grant: str) -> bool:
 def is_active(view: View, server_name: ServerName) -> bool:
     """Whether anything at all is exchanged with a peer now."""
     row = view.one_or_none(_STANDING, {"server_name": server_name})
-    return row is not None and row[0] == _ACTIVE and row[1] is None
+    return row is not None and row[0] == ACTIVE and row[1] is None
 
 
 def is_everything_paused(view: View) -> bool:

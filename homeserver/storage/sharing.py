@@ -1,11 +1,13 @@
 """Which server was in which room from when to when, and so which of our events it may be sent."""
 
+import hashlib
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import BigInteger, Column, String, Table, and_, bindparam, or_, select, update
 
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import events, rooms
+from homeserver.storage import events, peers, rooms
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -29,6 +31,28 @@ class Stay:
     until: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whom what is said in a room now reaches."""
+
+    stays: bytes  # a hash of every server there, since when, and whether we are connected
+    connected: frozenset[ServerName]  # the peers among them
+    since: int  # the position at which the last of those came
+
+
+_AUDIENCE = (
+    select(
+        server_stays.c.server,
+        server_stays.c.since,
+        peers.peers.c.standing == peers.ACTIVE,
+        peers.peers.c.room_id,
+    )
+    .select_from(
+        server_stays.outerjoin(peers.peers, peers.peers.c.server_name == server_stays.c.server)
+    )
+    .where(server_stays.c.room_id == bindparam("room_id"), server_stays.c.until.is_(None))
+    .order_by(server_stays.c.server)
+)
 _OPEN = select(server_stays.c.server).where(
     server_stays.c.room_id == bindparam("room_id"), server_stays.c.until.is_(None)
 )
@@ -111,6 +135,19 @@ def stays_of(view: View, room_id: RoomId, server: ServerName) -> list[Stay]:
 def present_servers(view: View, room_id: RoomId) -> frozenset[ServerName]:
     """The servers that have someone joined to a room now."""
     return frozenset(row.server for row in view.all(_OPEN, {"room_id": room_id}))
+
+
+def audience_of(view: View, room_id: RoomId) -> Audience:
+    """Who is in a room now, and which of them are active peers that the room is carried to."""
+    stays = []
+    connected: dict[ServerName, int] = {}
+    for server, since, is_active, carried in view.all(_AUDIENCE, {"room_id": room_id}):
+        is_connected = bool(is_active) and carried in (None, room_id)
+        stays.append((server, since, is_connected))
+        if is_connected:
+            connected[ServerName(server)] = since
+    digest = hashlib.sha256(orjson.dumps(stays)).digest()
+    return Audience(digest, frozenset(connected), max(connected.values(), default=0))
 
 
 def update_stays(work: UnitOfWork, room_id: RoomId, position: int) -> frozenset[ServerName]:

