@@ -96,7 +96,7 @@ async def test_a_handshake_waits_for_the_one_who_is_away(world: World) -> None:
 
 @pytest.mark.parametrize("victim", ["alice", "bob"])
 def test_a_crash_at_every_commit_of_a_handshake(
-    tmp_path: Path, seed: int, victim: str, step: int
+    tmp_path: Path, seed: int, victim: str, stride: int
 ) -> None:
     for number in range(0, 100, stride):
         inner = World(tmp_path / str(number), seed)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from homeserver.config import FederationSettings
 from homeserver.testing.client import Refused
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, HOUR, World
@@ -9,13 +10,14 @@ from homeserver.testing.world import DAY, HOUR, World
 
 @simulated
 async def test_a_link_works_once(world: World) -> None:
-    alice, bob, carol = await world.persons("alice", "bob", "carol")
+    alice, bob = await world.persons("alice", "bob")
+    carol = await world.person("carol", settings=FederationSettings(handshake_lifetime_days=1))
     link = await alice.invitation()
     await bob.open_link(link)
     await world.settle()
     await carol.open_link(link)
     await world.settle()
-    await world.pass_time(15 * DAY)
+    await world.pass_time(DAY + HOUR)
     await world.settle()
     assert await alice.standing(carol) == "none"
     assert await carol.standing(alice) == "none"

@@ -1,6 +1,5 @@
 """G9: pause moves nothing and loses nothing. G20: every edit applies at once."""
 
-
 from homeserver.testing.network import Passage
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
