@@ -22,6 +22,7 @@ envelopes = st.builds(
     patience_s=st.integers(0, 2**16 - 1),
     is_full=st.booleans(),
     is_restored=st.booleans(),
+    lacks_group=st.booleans(),
     note=st.binary(max_size=300),
     olm_kind=st.integers(0, 1),
     olm=st.binary(max_size=2_000),
