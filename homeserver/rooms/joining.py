@@ -101,7 +101,7 @@ class Asking:
             peer, room_id, user_id, content | {"membership": "knock"}, now_ms
         )
         body = {"room_id": room_id, "event_id": event.event_id, "event": event.pdu}
-        answer = await self._network.ask(peer, "send_knock", body)
+        answer = await self._network.ask(peer, "send_knock", body, _ANSWER_WITHIN_S)
         shown = _listed(answer, "knock_room_state")
         return event, [entry for entry in shown if isinstance(entry, dict)]
 
@@ -110,7 +110,8 @@ class Asking:
     ) -> Event:
         """Our membership, placed where the peer's template puts it; the rest of it is ours."""
         body = {"room_id": room_id, "user_id": user_id, "ver": sorted(ROOM_VERSIONS)}
-        answer = await self._network.ask(peer, f"make_{content['membership']}", body)
+        operation = f"make_{content['membership']}"
+        answer = await self._network.ask(peer, operation, body, _ANSWER_WITHIN_S)
         version = room_version(str(answer.get("room_version")))
         template = answer.get("event")
         if not isinstance(template, dict):

@@ -2,16 +2,11 @@
 
 import asyncio
 
-import pytest
-
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import World
 
 
-@pytest.mark.xfail(
-    reason="a question is given up after 20 s, and a lost box is sent again only after 30 s"
-)
 @simulated
 async def test_a_join_whose_first_box_is_lost(world: World, befriended: list[Person]) -> None:
     alice, bob = befriended
