@@ -18,6 +18,7 @@ from homeserver.matrix.identifiers import RoomId
 
 MOST_MESSAGES = 200  # in one envelope, which counts them in a byte
 _MOST_ROOMS = 64
+_SESSION_ID = Field(pattern=r"^[A-Za-z0-9+/]{1,64}$")
 _LENGTH = struct.Struct(">I")
 
 
@@ -25,7 +26,7 @@ class GroupKey(Payload):
     """A session of the sender for one room, as of its first index."""
 
     room_id: RoomId = Field(min_length=1, max_length=255)
-    session_id: str = Field(min_length=1, max_length=64)
+    session_id: str = _SESSION_ID
     session_key: str = Field(max_length=1_024)
 
 
@@ -33,7 +34,7 @@ class GroupMessage(Payload):
     """A group message of the same envelope, and where its event stands among the frame's."""
 
     place: int = Field(ge=0, lt=1_000)
-    session_id: str = Field(min_length=1, max_length=64)
+    session_id: str = _SESSION_ID
     sha256: str = Field(min_length=64, max_length=64)
 
 

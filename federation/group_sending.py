@@ -118,9 +118,7 @@ def _encrypt(state: TurnState, due: _Due) -> _Encrypted | None:
     known: dict[int, bytes] = {}
     after = due.behind
     if session is not None:
-        first, last = due.events[0].position, due.events[-1].position
-        found = groups.messages_between(state.work, due.room_id, first, last)
-        known = {one.position: found[one.position] for one in due.events if one.position in found}
+        known = _known(state, session, due.events)
         # Indices rise with positions, for every receiver.
         after = max(after, session.last_position)
     fresh = [event for event in due.events if event.position > after]
@@ -133,6 +131,17 @@ def _encrypt(state: TurnState, due: _Due) -> _Encrypted | None:
         oldest = session.next_index - _MOST_KEPT
         groups.prune_messages(state.work, due.room_id, due.behind, oldest)
     return _Encrypted(session, known | made)
+
+
+def _known(
+    state: TurnState, session: GroupSession, events: Sequence[RoomEvent]
+) -> dict[int, bytes]:
+    """The ciphertexts that another peer's frame has brought about."""
+    first, last = events[0].position, events[-1].position
+    if first > session.last_position:
+        return {}
+    found = groups.messages_between(state.work, session.room_id, first, last)
+    return {one.position: found[one.position] for one in events if one.position in found}
 
 
 def _current(state: TurnState, due: _Due) -> GroupSession | None:

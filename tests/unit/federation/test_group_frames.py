@@ -73,6 +73,7 @@ def test_a_frame_names_a_bounded_number_of_messages() -> None:
         {"messages": [message | {"place": 1_000}]},
         {"messages": [message | {"place": -1}]},
         {"messages": [message | {"session_id": "s" * 65}]},
+        {"messages": [message | {"session_id": "s\0"}]},
         {"messages": [message | {"sha256": "0"}]},
     ):
         with pytest.raises(errors.BadJson):
