@@ -5,6 +5,7 @@ What a peer was told stands in its channel's row, so a change is told once, when
 
 import orjson
 
+from federation import reach
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames, peers
@@ -25,7 +26,9 @@ def announce(
     channel = channels.find_channel(work, server_name)
     if peer is None or channel is None:
         return
-    given = list(routes) if peers.permits(peer.grants, "route") else []
+    theirs: list[str] = orjson.loads(channel.routes)
+    may_learn = peers.permits(peer.grants, "route")
+    given = list(reach.towards(routes, theirs)) if may_learn else []
     told = orjson.dumps(given)
     if told != channel.told_routes:
         sequence = channel.told_sequence + 1

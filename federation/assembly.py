@@ -65,7 +65,8 @@ class Federation:
         self.inbox = Inbox(database, self.lines, clock)
         pace = Pace(settings, clock, entropy)
         self.outbox = Outbox(database, self.channel, world.transport, self.lines, pace)
-        self.outbox.poll_seconds = 0 if terms.routes else int(settings.poll_seconds)
+        self.outbox.own_routes = terms.routes
+        self.outbox.poll_seconds = max(1, int(settings.poll_seconds))
         self.outbox.most_items = settings.outbox_max_items
         self.outbox.lifetime_ms = int(settings.outbox_max_days * DAY_MS)
         self.inviting = Inviting(database, self.party, self.doors, self.lines, terms)

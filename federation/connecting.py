@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import orjson
 
-from federation import activating, consent_steps, doors, envelope, grants, identity
+from federation import activating, consent_steps, doors, envelope, grants, identity, reach
 from federation import handshake_messages as messages
 from federation.consent import Breach, Standing, Step, is_connected
 from federation.consent_steps import Doing
@@ -202,13 +202,14 @@ class Connecting:
         sessions = self._party.sessions
         peer = peers.find_peer(work, ServerName(handshake.server_name))
         may_learn = peer is not None and peers.permits(peer.grants, "route")
+        told = reach.towards(self._terms.routes, secrets.routes) if may_learn else ()
         body = {
             "transcript": secrets.transcript,
             "address": secrets.our_address.hex(),
             "door_key": identity.to_text(secrets.our_door_key),
-            "routes": list(self._terms.routes) if may_learn else [],
+            "routes": list(told),
         }
-        secrets = replace(secrets, told_routes=self._terms.routes if may_learn else ())
+        secrets = replace(secrets, told_routes=told)
         now = self._party.clock.now_ms()
         inside = messages.write_inside(own, secrets.epoch, now, body)
         prove, session = sessions.encrypt(handshake.node_id, secrets.epoch, secrets.session, inside)

@@ -54,6 +54,7 @@ class Line:
     our_address: bytes
     their_address: bytes
     routes: tuple[str, ...]
+    knows_us: bool  # whether the peer was told a route of ours
     is_confirmed: bool = False
     is_closed: bool = False
     is_behind: bool = False  # the peer remembers less than it acknowledged
@@ -194,6 +195,7 @@ class Lines:
             channel.our_address,
             channel.their_address,
             tuple(orjson.loads(channel.routes)),
+            bool(orjson.loads(channel.told_routes)),
             rate=int(peer.grants.get("rate", 30_000)),
             stored=self._database.read(lambda view: inbox.count_frames(view, peer.server_name)),
         )

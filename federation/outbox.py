@@ -10,7 +10,7 @@ import logging
 
 import orjson
 
-from federation import waiting
+from federation import reach, waiting
 from federation.channel import Channel
 from federation.envelope import BadEnvelope
 from federation.lines import Line, Lines
@@ -75,7 +75,8 @@ class Outbox:
         self._transport = transport
         self._lines = lines
         self._pace = pace
-        self.poll_seconds = 0  # set where nobody can reach this server
+        self.own_routes: tuple[str, ...] = ()  # where peers can call us, if they know
+        self.poll_seconds = 60
         self.most_items = frames.MOST_ITEMS
         self.lifetime_ms = 90 * _DAY_MS
         self._workers: dict[ServerName, list[asyncio.Task[None]]] = {}
@@ -112,7 +113,8 @@ class Outbox:
             return
         start = asyncio.get_running_loop().create_task
         workers = [start(self._serve(line))]
-        if self.poll_seconds and line.routes:
+        can_call_us = line.knows_us and reach.towards(self.own_routes, line.routes)
+        if line.routes and not can_call_us:
             workers.append(start(self._poll(line)))
         self._workers[line.peer] = workers
         line.wake.set()

@@ -17,8 +17,8 @@ def is_loopback(route: str) -> bool:
 def towards(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
     """Our routes as far as they mean anything to somebody who is found at `theirs`.
 
-    A loopback address is of use on the same machine only. Somebody to whom we have no route cannot
-    call us, so we poll.
+    A loopback address is of use on the same machine only; of somebody without a route we do not
+    know where that is.
     """
-    is_here = any(is_loopback(route) for route in theirs)
+    is_here = not theirs or any(is_loopback(route) for route in theirs)
     return tuple(route for route in ours if is_here or not is_loopback(route))

@@ -29,6 +29,26 @@ async def test_a_server_that_moves_is_found_again(meeting: Meeting) -> None:
     assert routes_of(alice, bob) == ("http://elsewhere",)
 
 
+async def test_who_listens_on_loopback_only_tells_nobody_elsewhere_and_polls(
+    meeting: Meeting,
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob", is_reachable=False)
+    bob.routes = ("http://127.0.0.1:8008",)
+    await meeting.restart(bob)
+    await meeting.connect(alice, bob)
+    assert routes_of(alice, bob) == ()
+    before = meeting.clock.monotonic()
+    await alice.send(bob.server_name, "hello")
+    await meeting.clock.settle()
+    assert bob.texts == ["hello"]
+    assert meeting.clock.monotonic() - before < 1
+    for node in (bob, alice):
+        await meeting.restart(node)
+    await alice.send(bob.server_name, "still here")
+    await meeting.clock.until(lambda: bob.texts == ["hello", "still here"])
+    assert routes_of(alice, bob) == ()
+
+
 async def test_routes_are_told_with_the_grant_only(meeting: Meeting) -> None:
     alice, bob = meeting.node("alice"), meeting.node("bob")
     await meeting.connect(alice, bob)
