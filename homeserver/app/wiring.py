@@ -28,11 +28,21 @@ from homeserver.media import Media
 from homeserver.push import rules
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import accounts
+from homeserver.storage import accounts, channels
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
 
 _THE_REAL_ONES = Surroundings()
+
+
+class RatchetsUnreadable(errors.HomeserverError):
+    """This server's connections were encrypted with vodozemac, which python-olm cannot take over.
+
+    Set federation.ratchets to vodozemac again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((type(self).__doc__ or "").split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,9 @@ class Server:
     async def start_workers(self) -> None:
         """Begin what goes on by itself."""
         await self.database.write(rules.refresh_defaults)
+        library = self.config.federation.ratchets
+        if not await self.database.write(lambda work: channels.take_over_ratchets(work, library)):
+            raise RatchetsUnreadable
         self.peers.start()
 
     async def close(self) -> None:

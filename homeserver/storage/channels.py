@@ -21,9 +21,11 @@ from sqlalchemy import (
 from sqlalchemy import update as update_table
 
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import groups
+from homeserver.storage import groups, tables
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
+
+_LIBRARIES = ("python-olm", "vodozemac")
 
 channels = Table(
     "channels",
@@ -183,3 +185,17 @@ def delete_channel(work: UnitOfWork, peer: ServerName) -> None:
     delete_in_flight(work, peer)
     groups.forget_peer(work, peer)
     work.execute(delete(channels).where(channels.c.peer == peer))
+
+
+def take_over_ratchets(work: UnitOfWork, library: str) -> bool:
+    """Note which library writes the ratchets from now on; False where it cannot read what is there.
+
+    Each reads what stands before it in the list, and itself.
+    """
+    column = tables.counters.c
+    found = work.scalar(select(column.value).where(column.name == "ratchets")) or 0
+    number = _LIBRARIES.index(library)
+    if number < found and work.scalar(select(channels.c.peer).limit(1)) is not None:
+        return False
+    work.upsert(tables.counters, {"name": "ratchets", "value": number})
+    return True

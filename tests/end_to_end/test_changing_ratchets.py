@@ -41,3 +41,19 @@ async def test_vodozemac_takes_over_what_python_olm_left(
         for speaker, listener in ((alice, bob), (bob, alice)):
             await speaker.send_text(room_id, f"after {name}'s change")
             await story.until_heard(listener, room_id, speaker.user_id, [f"after {name}'s change"])
+
+
+def test_there_is_no_way_back_and_the_server_says_so(pair: Pair) -> None:
+    pair.alice.stop()
+    pair.alice.environment = {"HOMESERVER__FEDERATION__RATCHETS": "vodozemac"}
+    pair.alice.start()
+    pair.alice.stop()
+
+    pair.alice.environment = {"HOMESERVER__FEDERATION__RATCHETS": "python-olm"}
+    ended = pair.alice.command("run", is_checked=False)
+
+    assert ended.returncode == 1
+    assert "Set federation.ratchets to vodozemac again." in ended.stderr
+    pair.alice.environment = {"HOMESERVER__FEDERATION__RATCHETS": "vodozemac"}
+    pair.alice.start()
+    assert pair.alice.status()["peers"] == {"active": 1}
