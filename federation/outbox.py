@@ -27,9 +27,10 @@ from homeserver.storage.unit_of_work import UnitOfWork
 
 logger = logging.getLogger(__name__)
 
-# Less than half of what a question may take, so that a box that is lost costs no answer. The
-# largest box takes as long over 17 kB/s.
+# At first little enough that a box that is lost costs no answer; longer with each failure, for
+# lines that are only slow.
 _DELIVERY_SECONDS = 15.0
+_MOST_DOUBLINGS = 3
 _GRACE_SECONDS = 15.0
 _SUSPICIOUS_SECONDS = 0.2
 _MOST_TRIES_OF_A_SILENT_ROUTE = 5
@@ -177,7 +178,7 @@ class Outbox:
                 continue
             try:
                 answer = await self._transport.deliver(
-                    line.peer, route, line.their_address, box, _DELIVERY_SECONDS + patience_s
+                    line.peer, route, line.their_address, box, _longest(line) + patience_s
                 )
             except Refused as refused:
                 failure = refused
@@ -227,3 +228,8 @@ class Outbox:
                 frames.prune_items(work, peer, lane, most, spared)
 
         await self._database.write(prune)
+
+
+def _longest(line: Line) -> float:
+    """How long one delivery may take, in seconds."""
+    return float(_DELIVERY_SECONDS * 2 ** min(line.failures, _MOST_DOUBLINGS))
