@@ -69,7 +69,9 @@ class Channel:
     async def answer(self, line: Line, envelope: Envelope, nonce: bytes) -> bytes:
         """Take a peer's request and say what waits, which may take as long as it allows."""
         turned = await self._turn(line, (envelope, nonce))
-        if self._may_hold(line, envelope, turned) and await self._hold(line, envelope.patience_s):
+        if self._may_hold(line, envelope, turned):
+            await self._hold(line, envelope.patience_s)
+            # Look again in any case: older positions beside a newer nonce would look like a copy.
             turned = await self._turn(line, None)
         if line.is_closed:
             raise ChannelClosed
@@ -113,7 +115,7 @@ class Channel:
             return quick
         offer = self._offer(line)
         turned = await self._database.write(lambda work: self._work(work, line, arrival, offer))
-        self._apply(line, turned)
+        self._apply(line, turned, offer)
         if arrival is not None and turned.went_back != line.is_behind:
             self._note_going_back(line, arrival, turned)
         return turned
@@ -160,13 +162,13 @@ class Channel:
         state = TurnState(work, self._party, line.peer, line.node_id)
         return turning.turn(state, arrival, offer, self._source)
 
-    def _apply(self, line: Line, turned: Turned) -> None:
+    def _apply(self, line: Line, turned: Turned, offer: Offer | None) -> None:
         line.spent += turned.weight
         line.lacks_group = turned.lacks_group or (line.lacks_group and not turned.has_taken)
         if turned.has_stored:
             line.stored += 1
-        if turned.filled is not None:
-            _forget_taken(line, turned.filled)
+        if turned.filled is not None and offer is not None:
+            _forget_taken(line, turned.filled, offer)
         if turned.came is not None:
             self.take_beside(line, turned.came)
 
@@ -207,12 +209,14 @@ class Channel:
         )
 
 
-def _forget_taken(line: Line, filled: Filled) -> None:
-    """What stands in the frame in flight waits no more."""
-    for _ in range(filled.asks):
-        line.asks.popleft()
-    for _ in range(filled.answers):
-        line.answers.popleft()
+def _forget_taken(line: Line, filled: Filled, offer: Offer) -> None:
+    """What stands in the frame in flight waits no more; whoever asked may have given up already."""
+    for ask in offer.asks[: filled.asks]:
+        if ask in line.asks:
+            line.asks.remove(ask)
+    for answer in offer.answers[: filled.answers]:
+        if answer in line.answers:
+            line.answers.remove(answer)
     for key, edu in filled.ephemeral:
         if line.ephemeral.get(key) is edu:
             del line.ephemeral[key]

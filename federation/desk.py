@@ -68,7 +68,7 @@ class Desk:
             self._warn(invitation, asked)
             return None
         if Reply.REPEAT_ANSWER in outcome.replies:
-            if handshake is None or handshake.expires_at < self._now:
+            if handshake is None or handshake.expires_at < self._now or self._is_paused(peer):
                 raise Refusal
             return handshake.accept
         if invitation.expires_at < self._now:
@@ -77,6 +77,12 @@ class Desk:
             self._work, intake, ticket=outcome.ticket.value, request_hash=asked.request_hash
         )
         return self._begin(invitation, peer, raw, asked)
+
+    def _is_paused(self, peer: Peer) -> bool:
+        """While a peer is paused nothing leaves for it, not even what it was told before."""
+        return peer.standing == consent.Standing.PAUSED.value or peers.is_everything_paused(
+            self._work
+        )
 
     def accept(self, handshake: Handshake) -> bytes:
         """Write and store ACCEPT."""

@@ -94,6 +94,12 @@ class Inbox:
                 try:
                     await self._take_waiting(line)
                     pause, tries = _FIRST_PAUSE, 0
+                except (errors.LimitExceeded, errors.PeerUnreachable):
+                    # Passes by itself; what was acknowledged is not given up for it.
+                    metrics.bump("federation_frames_postponed")
+                    await self._clock.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    continue
                 except Exception:
                     metrics.bump("unexpected_errors")
                     logger.exception("a frame could not be taken in peer=%s", line.peer)

@@ -7,6 +7,8 @@ heard from.
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import orjson
 
@@ -136,11 +138,23 @@ class Outbox:
             while not line.is_closed:
                 await self._pace.wait(line)
                 line.wake.clear()
-                await self._work_off(line)
+                await self._unharmed(line, self._work_off(line))
         except ChannelClosed:
             return
         finally:
             wake_ups.ignore(topic, line.wake.set)
+
+    async def _unharmed(self, line: Line, work: Coroutine[Any, Any, bool | None]) -> bool:
+        """Go on after whatever goes wrong with one exchange: the next one may succeed."""
+        try:
+            return bool(await work)
+        except ChannelClosed:
+            raise
+        except Exception:
+            metrics.bump("unexpected_errors")
+            logger.exception("an exchange failed peer=%s", line.peer)
+            self._pace.slow_down(line)
+            return False
 
     async def _work_off(self, line: Line) -> None:
         """Exchange until nothing waits or something goes wrong."""
@@ -160,11 +174,11 @@ class Outbox:
 
     async def _exchange(self, line: Line, patience_s: int = 0) -> bool:
         """One exchange; False if it failed or moved nothing."""
-        box = await self._channel.compose(line, patience_s)
         try:
+            box = await self._channel.compose(line, patience_s)
             answer = await self._deliver(line, box, patience_s)
             progress = await self._channel.take_answer(line, answer)
-        except (errors.PeerUnreachable, BadEnvelope):
+        except (errors.PeerUnreachable, BadEnvelope, errors.LimitExceeded):
             metrics.bump("federation_failed_exchanges")
             return False
         return progress.has_moved or not self._channel.has_waiting(line)
@@ -201,7 +215,7 @@ class Outbox:
                     # A server that only polls tries at least once a minute.
                     await clock.sleep(min(60.0, left))
                 begun = clock.monotonic()
-                has_worked = await self._exchange(line, self.poll_seconds)
+                has_worked = await self._unharmed(line, self._exchange(line, self.poll_seconds))
                 if not has_worked or clock.monotonic() - begun < _SUSPICIOUS_SECONDS:
                     await self._take_breath(line, has_worked=has_worked)
         except ChannelClosed:

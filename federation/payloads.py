@@ -79,7 +79,7 @@ class Frame(Payload):
     direction: str = Field(max_length=64)  # the node id of the sender
     epoch: int = Field(ge=1)
     sequence: int = Field(ge=0)
-    sent_at: int = Field(ge=0)
+    sent_at: int = Field(ge=0, lt=2**53)
     kind: Literal["control", "ask", "answer", "transaction", "handshake"]
     nonce: str | None = Field(None, max_length=64)
     body: JsonObject

@@ -24,6 +24,8 @@ from homeserver.storage.inbox import StoredFrame
 _STORED = ("control", "transaction")
 HEAL_AFTER = 100
 _DAY_MS = 86_400_000
+# No honest peer has seen so much more of us than we remember: more frames than years have seconds.
+_FARTHEST_AHEAD = 2**32
 _MOST_REGRESSIONS = 3
 
 
@@ -113,7 +115,11 @@ def _check_positions(state: TurnState, arrival: Arrival) -> bool:
     if arrival.known is None:
         return False
     envelope, channel = arrival.envelope, state.channel
-    if envelope.acknowledged > channel.sent or envelope.settled > channel.received:
+    ahead = max(envelope.acknowledged - channel.sent, envelope.settled - channel.received)
+    if ahead > _FARTHEST_AHEAD:
+        metrics.bump("federation_bad_positions")
+        return False
+    if ahead > 0:
         repair.start_over(state, envelope)
         return False
     went_back = envelope.is_restored or envelope.acknowledged < arrival.known

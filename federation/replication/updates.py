@@ -128,6 +128,8 @@ class Updates:
         """A peer's user declined our invitation, or took theirs back."""
         event = self._verified(work, peer, payloads.read(LeaveTold, body))
         if drafting.is_inside(work, event.room_id, self._local):
+            if event.content.get("membership") != "leave":
+                raise errors.BadEvent("That is not the end of a membership.")
             appending.append(work, event, Origin(peer, is_relayed=True))
         else:
             outside.take_in_departure(work, self._local, event)

@@ -99,7 +99,7 @@ async def _read_body(request: web.Request) -> bytes | None:
                 body += part
                 if len(body) > most:
                     return None
-    except (TimeoutError, ConnectionError, errors.HomeserverError):
+    except (TimeoutError, ConnectionError, web.RequestPayloadError, errors.HomeserverError):
         return None
     return bytes(body) if len(body) in SIZES else None
 

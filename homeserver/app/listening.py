@@ -27,6 +27,10 @@ class _Server(web.Server):
 class _Protocol(web_protocol.RequestHandler):
     __slots__ = ()
 
+    def log_exception(self, *_words: object, **_options: object) -> None:
+        """Count what comes here: only what a request's sender broke, not what a handler did."""
+        metrics.bump("malformed_requests")
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -66,7 +66,6 @@ async def _open(
         access_log=None,
         handle_signals=False,
         shutdown_timeout=_SHUTDOWN_S,
-        handler_cancellation=True,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -48,6 +48,9 @@ def take_in_departure(work: UnitOfWork, local: LocalServer, departure: Event) ->
     known = rooms.find_membership(work, departure.room_id, user_id)
     if known is None or known.membership not in _PENDING or not local.owns(user_id):
         return
+    sender = identifiers.server_of(departure.sender)
+    if known.membership == "invite" and inviting_server(work, known) != sender:
+        raise errors.Forbidden("That invitation came from another server.")
     if departure.content.get("membership") not in ("leave", "ban"):
         raise errors.BadEvent("That is not the end of a membership.")
     if not drafting.is_inside(work, departure.room_id, local):
