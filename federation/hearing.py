@@ -17,11 +17,15 @@ class Hearing:
         self._lines = lines
         self._clock = clock
         self._noted: dict[ServerName, float] = {}
+        self._closed: dict[ServerName, int] = {}
+        lines.when_closed.append(self._remember)
 
     def last_heard_at(self, peer: Peer) -> int | None:
         """The newest that is known; None if the peer was never heard from."""
         line = self._lines.find(peer.server_name)
-        return peer.heard_at if line is None or line.heard_at is None else self._moment(line)
+        if line is not None and line.heard_at is not None:
+            return self._moment(line)
+        return self._closed.get(peer.server_name, peer.heard_at)
 
     async def note(self) -> None:
         """Store what is new since the last time; nothing is written while all are silent."""
@@ -30,17 +34,22 @@ class Hearing:
             for line in self._lines.all()
             if line.heard_at is not None and line.heard_at != self._noted.get(line.peer)
         }
-        if not fresh:
+        moments = self._closed | {peer: self._moment(line) for peer, line in fresh.items()}
+        if not moments:
             return
-        moments = {peer: self._moment(line) for peer, line in fresh.items()}
 
         def save(work: UnitOfWork) -> None:
             for peer, moment in moments.items():
                 peers.change_peer(work, peer, heard_at=moment)
 
         await self._database.write(save)
+        self._closed.clear()
         heard = {peer: line.heard_at for peer, line in fresh.items()}
         self._noted |= {peer: at for peer, at in heard.items() if at is not None}
+
+    def _remember(self, line: Line) -> None:
+        if line.heard_at is not None:
+            self._closed[line.peer] = self._moment(line)
 
     def _moment(self, line: Line) -> int:
         ago_s = self._clock.monotonic() - (line.heard_at or 0.0)

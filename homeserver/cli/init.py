@@ -132,7 +132,7 @@ Your server is set up.
 {told}
 
 Keep the recovery phrase (and the password) in a safe place: they are not shown again. The phrase
-brings your server's name back should this machine be lost.
+proves that this server's name is yours; the command that will use it is still to come.
 
 Start it:
   {start}
