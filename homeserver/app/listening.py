@@ -1,6 +1,6 @@
 """Listen for HTTP; to what is no HTTP say nothing: no name of ours, no reason, no log line."""
 
-from aiohttp import web, web_protocol
+from aiohttp import HttpVersion11, web, web_protocol
 
 from federation.transport import http
 from homeserver import metrics
@@ -43,6 +43,7 @@ class _Protocol(web_protocol.RequestHandler):
         metrics.bump("malformed_requests")
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun")
+        request._version = HttpVersion11  # noqa: SLF001 - what could not be read has no version
         refusal = _Refusal(
             status=http.REFUSAL_STATUS, body=http.REFUSAL_BODY, content_type="text/plain"
         )

@@ -60,10 +60,11 @@ def connect(alice: Server, other: Server, proxy: RecordingProxy) -> list[str]:
     return sorted(used)
 
 
-def answer_to(server: Server, method: str, path: str, body: bytes = b"") -> bytes:
+def answer_to(server: Server, method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
     """Every byte that one request brings back."""
+    more = "".join(f"{header}\r\n" for header in headers)
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{more}"
         f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
@@ -117,6 +118,18 @@ def test_every_method_is_refused_with_the_same_bytes(scene: Scene) -> None:
         for path in [*scene.every_path, "/_federation/v1/deliver/" + "c" * 32]
     }
     assert differing(scene.alice, tries) == {}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "nonsense"])
+def test_a_body_that_lies_about_its_encoding_is_refused_with_the_same_bytes(
+    scene: Scene, encoding: str
+) -> None:
+    body = random.Random(4).randbytes(1 << 10)
+    logged = scene.alice.log_file.read_bytes()
+    for path in [*scene.every_path, "/_federation/v1/deliver/" + "d" * 32]:
+        answer = answer_to(scene.alice, "POST", path, body, f"Content-Encoding: {encoding}")
+        assert answer == refusal(scene.alice)
+    assert scene.alice.log_file.read_bytes() == logged
 
 
 def test_what_is_no_method_tells_nothing_of_the_address(scene: Scene) -> None:
