@@ -186,6 +186,7 @@ class Requests:
         for peer, future in self._awaited.values():
             if peer == line.peer and not future.done():
                 future.set_exception(errors.PeerUnreachable())
+                future.exception()  # whoever waited may have given up in this same moment
 
 
 async def _answer_ping(_peer: ServerName, body: JsonObject) -> JsonObject:
