@@ -74,3 +74,8 @@ def _word(number: int) -> str:
         + _VOWELS[number >> 4 & 3]
         + _CONSONANTS[number & 15]
     )
+
+
+def words_between(one: str, other: str) -> str:
+    """The words two people compare, made of both node ids: the same on either side."""
+    return words(*(node_id.encode() for node_id in sorted((one, other))))

@@ -8,7 +8,6 @@ from federation.hearing import Hearing
 from federation.lines import Lines
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import audit, frames, inbox, invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import Invitation
@@ -43,7 +42,6 @@ class Overview:
         """One connection; times are milliseconds since 1970."""
         outbox, inbox = self._database.read(lambda view: _waiting(view, peer))
         line = self._lines.find(peer.server_name)
-        ids = sorted((self._own.node_id, peer.node_id))
         return {
             "server_name": peer.server_name,
             "node_id": peer.node_id,
@@ -58,7 +56,7 @@ class Overview:
             "outbox_pending": outbox,
             "inbox_pending": inbox,
             "lost": self._database.read(lambda view: frames.losses(view, peer.server_name)),
-            "words": fingerprints.words(*(node_id.encode() for node_id in ids)),
+            "words": fingerprints.words_between(self._own.node_id, peer.node_id),
             "grants_given": peer.grants,
             "grants_received": peer.granted,
         }
@@ -67,10 +65,9 @@ class Overview:
         """Every invitation of ours that is not forgotten yet, without its secret."""
         return [_invitation(one) for one in self._database.read(invitations.load_invitations)]
 
-    def trail(self, server_name: ServerName | None = None) -> list[JsonObject]:
-        """The evidence of consent, oldest first; of one peer or of all."""
-        entries = [asdict(entry) for entry in self._database.read(audit.trail)]
-        return [one for one in entries if server_name in (None, one["server_name"])]
+    def trail(self) -> list[JsonObject]:
+        """The evidence of consent, oldest first."""
+        return [asdict(entry) for entry in self._database.read(audit.trail)]
 
 
 def _waiting(view: View, peer: Peer) -> tuple[int, int]:

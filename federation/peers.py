@@ -104,8 +104,7 @@ class Peers:
 
     def words_with(self, peer: Peer) -> str:
         """The words both people compare: the same on both screens, or somebody is in between."""
-        ids = sorted((self._party.own.node_id, peer.node_id))
-        return fingerprints.words(*(node_id.encode() for node_id in ids))
+        return fingerprints.words_between(self._party.own.node_id, peer.node_id)
 
     async def invite(
         self, how: str = "link", *, asks_owner: bool = False, expected: str | None = None
