@@ -4,12 +4,11 @@ One YAML file in the data directory. Secrets never stand in it: they lie in file
 """
 
 from homeserver.config.example import example_yaml
+from homeserver.config.federation_settings import DefaultGrants, FederationSettings
 from homeserver.config.loading import ConfigError, default_data_dir, default_path, load, parse
 from homeserver.config.settings import (
     Config,
     DatabaseSettings,
-    DefaultGrants,
-    FederationSettings,
     Listener,
     LoggingSettings,
     MediaSettings,

@@ -1,6 +1,6 @@
 """Every setting: its type, its limits, its default and what it means.
 
-`config.example.yaml` is made from this file, and so are the sentences about mistakes.
+`config.example.yaml` is made from these files, and so are the sentences about mistakes.
 """
 
 import ipaddress
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from homeserver.config.federation_settings import FederationSettings
+from homeserver.config.section import Section
 
 Service = Literal["client", "federation", "admin"]
 
@@ -17,17 +20,6 @@ _MEBIBYTE = 1 << 20
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})+(:[0-9]{{1,5}})?")
 _LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
-
-
-class Section(BaseModel):
-    """A group of settings. Unknown names are mistakes; nothing changes after the start."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_an_empty_section_for_defaults(cls, given: Any) -> Any:
-        return {} if given is None else given
 
 
 def _check_route(url: str) -> str:
@@ -156,89 +148,6 @@ class DatabaseSettings(Section):
         if not url.startswith("sqlite") and urlsplit(url).password:
             raise ValueError("must not hold a password; use password_file")
         return url
-
-
-class DefaultGrants(Section):
-    """What a new connection starts with. Each can be changed for each peer later."""
-
-    messages: bool = Field(default=True, description="May send events into rooms we share.")
-    room_invites: bool = Field(default=True, description="May invite me into rooms.")
-    media_max_bytes: int = Field(
-        25 * _MEBIBYTE, ge=0, description="Largest file that is fetched from them, in bytes."
-    )
-    typing: bool = Field(default=True, description="May show me when they type, and see when I do.")
-    receipts: bool = Field(
-        default=True, description="May show me what they have read, and see what I have."
-    )
-    presence: bool = Field(default=False, description="They may see whether I am here.")
-    profile: Literal["all", "name", "none"] = Field(
-        "all", description="What they may see of my profile."
-    )
-    route: bool = Field(
-        default=True, description="May learn where this server can be reached directly."
-    )
-    introduce: bool = Field(default=False, description="May introduce me to people they know.")
-    rate: int = Field(
-        30_000, ge=1, description="Most events, notices and questions they may send, per minute."
-    )
-
-
-class FederationSettings(Section):
-    """How this server deals with peers."""
-
-    default_grants: DefaultGrants = Field(
-        DefaultGrants(), description="What a new connection starts with."
-    )
-    strangers_in_rooms: Literal["ask", "accept", "refuse"] = Field(
-        "ask",
-        description="When a room holds people I am not connected to: ask me, connect for that "
-        "room, or do not join.",
-    )
-    knock_link: bool = Field(
-        default=False,
-        description="Whether people may ask for a connection with a link that is not spent.",
-    )
-    knocks_waiting_max: int = Field(
-        20, ge=1, le=1000, description="Most people who may wait at the knock link for an answer."
-    )
-    invitation_lifetime_days: float = Field(
-        7, gt=0, le=365, description="How long an invitation can be used, in days."
-    )
-    handshake_lifetime_days: float = Field(
-        14, gt=0, le=365, description="How long a half-made connection waits, in days."
-    )
-    ratchets: Literal["python-olm", "vodozemac"] = Field(
-        "python-olm", description="The library that encrypts between servers."
-    )
-    poll_seconds: float = Field(
-        60, gt=0, le=300, description="How long a peer may hold a poll open, in seconds."
-    )
-    retry_min_seconds: float = Field(
-        1, gt=0, description="The first pause after a delivery failed, in seconds."
-    )
-    retry_max_seconds: float = Field(
-        3600, gt=0, description="The longest pause between two deliveries, in seconds."
-    )
-    outbox_max_items: int = Field(
-        10_000, ge=1, description="Most key messages and notices kept for a peer who is away."
-    )
-    outbox_max_days: float = Field(
-        90, gt=0, description="How long they are kept for a peer who is away, in days."
-    )
-    catch_up_events: int = Field(
-        500, ge=1, description="Room events missed from which on only the newest go first."
-    )
-    catch_up_newest: int = Field(
-        50, ge=1, description="How many of the newest per room go first then."
-    )
-
-    @model_validator(mode="after")
-    def _check_whole(self) -> Self:
-        if self.retry_min_seconds > self.retry_max_seconds:
-            raise ValueError("retry_min_seconds must not be more than retry_max_seconds")
-        if self.catch_up_newest > self.catch_up_events:
-            raise ValueError("catch_up_newest must not be more than catch_up_events")
-        return self
 
 
 class RateLimits(Section):
