@@ -144,17 +144,16 @@ class Outbox:
         finally:
             wake_ups.ignore(topic, line.wake.set)
 
-    async def _unharmed(self, line: Line, work: Coroutine[Any, Any, bool | None]) -> bool:
+    async def _unharmed(self, line: Line, work: Coroutine[Any, Any, None]) -> None:
         """Go on after whatever goes wrong with one exchange: the next one may succeed."""
         try:
-            return bool(await work)
+            await work
         except ChannelClosed:
             raise
         except Exception:
             metrics.bump("unexpected_errors")
             logger.exception("an exchange failed peer=%s", line.peer)
             self._pace.slow_down(line)
-            return False
 
     async def _work_off(self, line: Line) -> None:
         """Exchange until nothing waits or something goes wrong."""
@@ -214,19 +213,21 @@ class Outbox:
                 if left > 0:
                     # A server that only polls tries at least once a minute.
                     await clock.sleep(min(60.0, left))
-                begun = clock.monotonic()
-                has_worked = await self._unharmed(line, self._exchange(line, self.poll_seconds))
-                if not has_worked or clock.monotonic() - begun < _SUSPICIOUS_SECONDS:
-                    await self._take_breath(line, has_worked=has_worked)
+                await self._unharmed(line, self._poll_once(line))
         except ChannelClosed:
             return
 
-    async def _take_breath(self, line: Line, *, has_worked: bool) -> None:
-        """Slow down after a failure; and for a peer that answers polls at once with nothing."""
-        if not has_worked:
+    async def _poll_once(self, line: Line) -> None:
+        """One long exchange.
+
+        Slows down after a failure, and for a peer that answers at once with nothing.
+        """
+        clock = self._pace.clock
+        begun = clock.monotonic()
+        if not await self._exchange(line, self.poll_seconds):
             self._pace.slow_down(line)
-        elif not line.owes_acknowledgement:
-            await self._pace.clock.sleep(_SUSPICIOUS_SECONDS)
+        elif clock.monotonic() - begun < _SUSPICIOUS_SECONDS and not line.owes_acknowledgement:
+            await clock.sleep(_SUSPICIOUS_SECONDS)
 
     async def _prune(self, line: Line) -> None:
         """Keep what waits for an absent peer within its bounds."""
