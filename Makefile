@@ -12,7 +12,7 @@ FAST   := tests/unit tests/storage tests/test_house_rules.py
 SOURCES := homeserver api federation migrations tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench simulate demo migration clean
+.PHONY: help run test check format bench simulate demo drawings migration clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ simulate: $(VENV)/.develops  ## Run several servers in one process through loss,
 
 demo: $(VENV)/.develops  ## Watch Alice's and Bob's servers meet and talk on this machine
 	$(BIN)/homeserver demo
+
+drawings: $(VENV)/.develops  ## Renew the drawings in docs/protocol from the code
+	$(BIN)/python -m federation.consent_drawing docs/protocol/consent.md
 
 migration: $(VENV)/.develops  ## Write the next migration: make migration name=add_pushers
 	@test -n "$(name)" || { echo 'say what it does: make migration name=add_pushers'; exit 2; }

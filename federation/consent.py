@@ -32,6 +32,7 @@ class Step(StrEnum):
     OWNER_DECLINED = "owner declined"
     OWNER_CONNECTED = "owner connected"  # the owner opened somebody's link
     PROOF_CAME = "proof came"  # PROVE, or READY: the other side holds the keys it named
+    OWNER_CANCELLED = "owner cancelled"  # a yes taken back before the other side had proved itself
     EXPIRED = "expired"
     OWNER_PAUSED = "owner paused"
     DOUBT_ROSE = "doubt rose"  # an expired grant, a second user of a link, a restored backup
@@ -68,6 +69,11 @@ class Outcome:
 class Breach(Exception):
     """A step that may not happen in this standing. Nothing changes."""
 
+    def __init__(self, step: "Step | Use", standing: "Standing | Ticket") -> None:
+        super().__init__(f"{step} while {standing}")
+        self.step = step
+        self.standing = standing
+
 
 _S, _T, _E = Standing, Step, Effect
 _CLOSE = (_E.CLOSE_SOCKETS, _E.FORGET_HANDSHAKE, _E.FORGET_PEER, _E.HIDE_PEER)
@@ -92,10 +98,13 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.OFFERED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.OFFERED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
     (_S.OFFERED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.FORGET_HANDSHAKE,)),
+    (_S.OFFERED, _T.OWNER_CANCELLED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
     (_S.OFFERED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE, _E.TELL_OWNER)),
     (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
+    (_S.OFFERED, _T.KNOCK_CAME): Outcome(_S.OFFERED, (_E.ASK_OWNER,)),
     # Active: a new invitation repairs, and changes neither standing nor grants.
     (_S.ACTIVE, _T.REQUEST_CAME): Outcome(_S.ACTIVE),
+    (_S.ACTIVE, _T.KNOCK_CAME): Outcome(_S.ACTIVE),
     (_S.ACTIVE, _T.INVITATION_AGREED): Outcome(_S.ACTIVE, (_E.SEND_ACCEPT,)),
     (_S.ACTIVE, _T.OWNER_AGREED): Outcome(_S.ACTIVE, (_E.SEND_ACCEPT,)),
     (_S.ACTIVE, _T.OWNER_CONNECTED): Outcome(_S.ACTIVE, (_E.SEND_REQUEST,)),
@@ -123,7 +132,7 @@ def take(standing: Standing, step: Step) -> Outcome:
     """Look a step up; raises `Breach` where the table has no entry."""
     outcome = TABLE.get((standing, step))
     if outcome is None:
-        raise Breach(f"{step} while {standing}")
+        raise Breach(step, standing)
     return outcome
 
 
@@ -203,13 +212,5 @@ def use(ticket: Ticket, step: Use) -> TicketOutcome:
     """Look up what becomes of an invitation; raises `Breach` where the table has no entry."""
     outcome = INVITATIONS.get((ticket, step))
     if outcome is None:
-        raise Breach(f"{step} while {ticket}")
+        raise Breach(step, ticket)
     return outcome
-
-
-def drawing() -> str:
-    """The table as a Mermaid state diagram, for the documentation."""
-    lines = ["stateDiagram-v2", "    [*] --> none"]
-    for (standing, step), outcome in TABLE.items():
-        lines.append(f"    {standing} --> {outcome.standing}: {step}")
-    return "\n".join(lines)

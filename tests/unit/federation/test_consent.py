@@ -1,13 +1,12 @@
 """The consent table: its laws, and no connection without two yeses."""
 
-import re
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from federation import consent
+from federation import consent, consent_drawing
 from federation.consent import INVITATIONS, TABLE, Breach, Effect, Standing, Step, Ticket, Use
 
 OURS = {Step.OWNER_AGREED, Step.INVITATION_AGREED, Step.OWNER_CONNECTED}
@@ -87,11 +86,27 @@ def test_a_tombstone_survives_a_handshake_that_came_to_nothing() -> None:
     assert consent.after_expiry(Standing.ACTIVE, Standing.REVOKED) is Standing.ACTIVE
 
 
-def test_the_documented_drawing_is_the_table() -> None:
+def test_what_the_documentation_draws_is_the_table() -> None:
     page = Path(__file__).parents[3] / "docs" / "protocol" / "consent.md"
-    drawn = re.search(r"```mermaid\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL)
-    assert drawn is not None
-    assert drawn[1] == consent.drawing()
+    text = page.read_text(encoding="utf-8")
+    assert consent_drawing.renewed(text) == text
+    for (standing, step), outcome in TABLE.items():
+        assert f"    {standing} --> {outcome.standing}: {step}\n" in text
+    with pytest.raises(ValueError, match="stand there once"):
+        consent_drawing.renewed(text.replace("table of standings", "table"))
+
+
+def test_a_yes_can_be_taken_back_until_the_other_side_has_proved() -> None:
+    cancelled = [key for key in TABLE if key[1] is Step.OWNER_CANCELLED]
+    assert cancelled == [(Standing.OFFERED, Step.OWNER_CANCELLED)]
+    outcome = TABLE[cancelled[0]]
+    assert outcome.standing is Standing.NONE
+    assert Effect.FORGET_HANDSHAKE in outcome.effects
+
+
+def test_a_knock_reopens_nothing_that_was_ended() -> None:
+    for ended in (Standing.REVOKED, Standing.DECLINED, Standing.BLOCKED, Standing.PAUSED):
+        assert (ended, Step.KNOCK_CAME) not in TABLE
 
 
 class TwoYeses(RuleBasedStateMachine):
