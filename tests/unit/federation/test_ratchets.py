@@ -15,14 +15,17 @@ from federation.ratchets.interface import (
 from federation.ratchets.libolm import Libolm
 from federation.ratchets.vodozemac import Vodozemac
 from homeserver import errors
+from homeserver.testing.fast_ratchets import FastRatchets
 
 LIBRARIES: list[Ratchets] = [Libolm(), Vodozemac()]
+# The stand-in of simulations understands nobody but itself.
+STAND_IN: Ratchets = FastRatchets("a seed")
 A_KEYS, B_KEYS = (PickleKeys(bytes([n]) * 32, bytes([n + 1]) * 32) for n in (1, 3))
 BINARY = bytes(range(256)) + "é\ud800".encode("utf-8", "surrogatepass") + b"\xff\x00"
 
 
 @pytest.fixture(
-    params=itertools.product(LIBRARIES, LIBRARIES),
+    params=[*itertools.product(LIBRARIES, LIBRARIES), (STAND_IN, STAND_IN)],
     ids=lambda pair: "-".join(type(one).__name__ for one in pair),
 )
 def pair(request: pytest.FixtureRequest) -> tuple[Ratchets, Ratchets]:
