@@ -3,6 +3,7 @@
 from homeserver.storage import (
     account_data,
     accounts,
+    aliases,
     audit,
     cards,
     channels,
@@ -21,12 +22,14 @@ from homeserver.storage import (
     room_state,
     rooms,
     sharing,
+    sync_connections,
 )
 from homeserver.storage.tables import metadata
 
 __all__ = [
     "account_data",
     "accounts",
+    "aliases",
     "audit",
     "cards",
     "channels",
@@ -46,4 +49,5 @@ __all__ = [
     "room_state",
     "rooms",
     "sharing",
+    "sync_connections",
 ]
