@@ -18,6 +18,7 @@ _STATUS: dict[type[errors.HomeserverError], int] = {
     errors.UserInteractionRequired: 401,
     errors.LimitExceeded: 429,
     errors.TooLarge: 413,
+    errors.StorageFull: 507,
     errors.BadSignature: 403,
     errors.PeerUnreachable: 404,
     errors.PeerRefused: 403,

@@ -7,6 +7,8 @@ from federation.consent import Effect, Outcome, Step
 from federation.consent_steps import Doing
 from federation.handshake_messages import Secrets
 from federation.turn_state import ChannelClosed, Party, TurnState
+from homeserver import crash_points
+from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames, notices, peers
@@ -37,6 +39,7 @@ def activate(
         name=secrets.their_name,
     )
     _renew_channel(work, party, peer, secrets)
+    crash_points.reach(Point.CHANNEL_MADE)
     if Effect.OPEN_CHANNEL in outcome.effects:
         frames.delete_everything(work, peer.server_name)
     if Effect.TELL_OWNER in outcome.effects:

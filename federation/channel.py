@@ -16,7 +16,9 @@ from federation.filling import Filled, Offer, RoomSource
 from federation.lines import INBOX_SOFT, Line
 from federation.turn_state import ChannelClosed, Party, TurnState
 from federation.turning import Arrival, Came, Turned
+from homeserver import crash_points
 from homeserver.config import FederationSettings
+from homeserver.crash_points import Point
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames
 from homeserver.storage.database import Database
@@ -68,7 +70,9 @@ class Channel:
 
     async def answer(self, line: Line, envelope: Envelope, nonce: bytes) -> bytes:
         """Take a peer's request and say what waits, which may take as long as it allows."""
+        crash_points.reach(Point.BOX_CAME)
         turned = await self._turn(line, (envelope, nonce))
+        crash_points.reach(Point.BOX_TAKEN)
         if self._may_hold(line, envelope, turned):
             await self._hold(line, envelope.patience_s)
             # Look again in any case: older positions beside a newer nonce would look like a copy.

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from federation import payloads
 from federation.lines import Line, Lines
 from federation.payloads import Control, Transaction
-from homeserver import errors, metrics
+from homeserver import crash_points, errors, metrics
+from homeserver.crash_points import Point
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
@@ -94,7 +95,7 @@ class Inbox:
                 try:
                     await self._take_waiting(line)
                     pause, tries = _FIRST_PAUSE, 0
-                except (errors.LimitExceeded, errors.PeerUnreachable):
+                except (errors.LimitExceeded, errors.PeerUnreachable, errors.StorageFull):
                     # Passes by itself; what was acknowledged is not given up for it.
                     metrics.bump("federation_frames_postponed")
                     await self._clock.sleep(pause)
@@ -119,7 +120,9 @@ class Inbox:
             lambda view: inbox.next_frames(view, line.peer, _FRAMES_AT_ONCE)
         ):
             for frame in waiting:
+                crash_points.reach(Point.FRAME_BEGUN)
                 await self._take_one(line, frame)
+                crash_points.reach(Point.FRAME_DONE)
                 line.note_worked_off()
 
     async def _take_one(self, line: Line, frame: StoredFrame) -> None:
@@ -146,6 +149,7 @@ class Inbox:
             nonlocal is_finished
             is_finished = True
             inbox.delete_frame(work, frame.number)
+            crash_points.reach(Point.FRAME_LET_GO)
 
         if peer is not None and self._take_in is not None:
             await self._take_in(line.peer, payloads.permitted(transaction, peer.may), finish)

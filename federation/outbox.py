@@ -18,8 +18,9 @@ from federation.envelope import BadEnvelope
 from federation.lines import Line, Lines
 from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed
-from homeserver import errors, metrics
+from homeserver import crash_points, errors, metrics
 from homeserver.config import FederationSettings
+from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
@@ -175,9 +176,17 @@ class Outbox:
         """One exchange; False if it failed or moved nothing."""
         try:
             box = await self._channel.compose(line, patience_s)
+            crash_points.reach(Point.BOX_READY)
             answer = await self._deliver(line, box, patience_s)
+            crash_points.reach(Point.ANSWER_BROUGHT)
             progress = await self._channel.take_answer(line, answer)
-        except (errors.PeerUnreachable, BadEnvelope, errors.LimitExceeded):
+            crash_points.reach(Point.ANSWER_TAKEN)
+        except (
+            errors.PeerUnreachable,
+            BadEnvelope,
+            errors.LimitExceeded,
+            errors.StorageFull,
+        ):
             metrics.bump("federation_failed_exchanges")
             return False
         return progress.has_moved or not self._channel.has_waiting(line)

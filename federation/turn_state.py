@@ -15,6 +15,8 @@ from federation.identity import Identity
 from federation.own_identity import OwnIdentity
 from federation.ratchets.interface import OlmMessage
 from federation.sessions import Sessions
+from homeserver import crash_points
+from homeserver.crash_points import Point
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
 from homeserver.storage import channels, frames, groups, peers
@@ -128,6 +130,7 @@ class TurnState:
             frames.settle_newest(self.work, self.peer, settles.get("newest", ()))
             channels.delete_in_flight(self.work, self.peer)
             self.in_flight = None
+            crash_points.reach(Point.FRAME_SETTLED)
         self.change(acknowledged=acknowledged)
         return True
 

@@ -14,7 +14,8 @@ from federation.frames import Outgoing
 from federation.payloads import Frame
 from federation.ratchets.interface import Undecryptable
 from federation.turn_state import TurnState
-from homeserver import errors, metrics
+from homeserver import crash_points, errors, metrics
+from homeserver.crash_points import Point
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.storage import inbox, notices, peers
@@ -158,6 +159,7 @@ def _take_frame(state: TurnState, arrival: Arrival, note: JsonObject) -> Came | 
         return None
     try:
         plaintext = repair.decrypt(state, envelope, note)
+        crash_points.reach(Point.FRAME_READ)
     except Undecryptable:
         if arrival.known is not None:
             repair.request(state)
@@ -208,6 +210,7 @@ def _store(state: TurnState, frame: Frame) -> None:
     body = canonical_json.encode_checked(frame.body)
     stored = StoredFrame(0, state.peer, frame.sequence, frame.kind, frame.sent_at, body)
     inbox.save_frame(state.work, state.peer, stored)
+    crash_points.reach(Point.FRAME_STORED)
 
 
 def _fill(state: TurnState, offer: Offer | None, source: RoomSource) -> Filled | None:
@@ -219,7 +222,9 @@ def _fill(state: TurnState, offer: Offer | None, source: RoomSource) -> Filled |
         # The ratchet heals only when both sides send.
         filled = Filled(Outgoing("control", now, b'{"items":[]}'))
     if filled is not None:
+        crash_points.reach(Point.FRAME_FILLED)
         state.seal(_beside(state, filled, offer, source))
+        crash_points.reach(Point.FRAME_SEALED)
     return filled
 
 

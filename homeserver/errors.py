@@ -103,6 +103,10 @@ class LimitExceeded(HomeserverError):
         self.retry_after_ms = retry_after_ms
 
 
+class StorageFull(HomeserverError):
+    """The server's disk is full. This was not kept; everything from before is. Make room there."""
+
+
 class TooLarge(HomeserverError):
     """That is too large."""
 

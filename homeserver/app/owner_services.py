@@ -109,7 +109,8 @@ def _rooms(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
 
 
 def _media(base: Foundation, outside: Outside) -> list[Any]:
-    files = MediaFiles(base.config.data_directory / "media", base.entropy)
+    directory = base.config.data_directory / "media"
+    files = base.surroundings.open_files(directory, base.entropy)
     remote = RemoteFiles(base.database, files, outside.network, base.clock)
     settings = MediaSettings(
         base.local.server_name,

@@ -5,10 +5,12 @@ A simulation gives its own, and runs the same server on them.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from federation.ratchets.interface import Ratchets
 from federation.transport.interface import Transport
 from homeserver.accounts.passwords import Passwords
+from homeserver.media.files import MediaFiles
 from homeserver.ports import Clock, Entropy, SystemClock, SystemEntropy
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
@@ -22,5 +24,6 @@ class Surroundings:
     entropy: Entropy = field(default_factory=SystemEntropy)
     open_database: Callable[[str, WakeUps], Database] = Database
     make_passwords: Callable[[], Passwords] = Passwords
+    open_files: Callable[[Path, Entropy], MediaFiles] = MediaFiles
     transport: Transport | None = None
     ratchets: Ratchets | None = None

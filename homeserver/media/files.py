@@ -6,6 +6,7 @@ cannot close the file under it.
 
 import asyncio
 import base64
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,16 +50,15 @@ class MediaFiles:
     async def store(self, file_id: str, parts: AsyncIterator[bytes], limit: int) -> int:
         """Write a stream to disk and return its size; raises TooLarge beyond the limit.
 
-        Nothing is left behind where the stream breaks off or the caller is cancelled.
+        Nothing is left behind where the stream breaks off or the caller is cancelled. Raises
+        StorageFull where the disk is.
         """
-        incoming = await self._on_disk(lambda: (self._incoming / file_id).open("xb", 0))
         try:
-            size = await self._write(incoming, parts, limit)
-            await self._on_disk(lambda: self._finish(incoming, file_id))
-        except BaseException:
-            self._writer.submit(_discard, incoming)
+            return await self._store(file_id, parts, limit)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise errors.StorageFull from error
             raise
-        return size
 
     def delete(self, file_id: str) -> None:
         """Remove a file that nothing refers to."""
@@ -67,6 +67,16 @@ class MediaFiles:
     def close(self) -> None:
         """Finish what is being written."""
         self._writer.shutdown()
+
+    async def _store(self, file_id: str, parts: AsyncIterator[bytes], limit: int) -> int:
+        incoming = await self._on_disk(lambda: (self._incoming / file_id).open("xb", 0))
+        try:
+            size = await self._write(incoming, parts, limit)
+            await self._on_disk(lambda: self._finish(incoming, file_id))
+        except BaseException:
+            self._writer.submit(_discard, incoming)
+            raise
+        return size
 
     async def _write(self, incoming: BinaryIO, parts: AsyncIterator[bytes], limit: int) -> int:
         size = 0

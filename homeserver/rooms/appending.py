@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.matrix import auth_rules
 from homeserver.matrix.events import Event, StateKey, StateMap
 from homeserver.matrix.identifiers import DeviceId, EventId, ServerName
@@ -192,6 +193,7 @@ def _accept(work: UnitOfWork, room: Room, event: Event, before: int, origin: Ori
     rooms.advance_room(work, room.room_id, current, ends, max(room.depth, event.depth))
     consequences.follow(work, stored, room.current_state_id, origin.server)
     work.wake(wake_ups.SYNC)
+    crash_points.reach(Point.EVENT_APPENDED)
     return replace(
         room, current_state_id=current, extremities=ends, depth=max(room.depth, event.depth)
     )

@@ -5,7 +5,8 @@ Spec: client-server-api#sending-events-to-a-room
 
 from collections.abc import Callable
 
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
@@ -131,7 +132,9 @@ class RoomSender:
             intent = intend(work, room)
             return drafting.say(work, self._local, room, intent, now_ms, origin)[0].event_id
 
-        return await self._database.write(send)
+        event_id = await self._database.write(send)
+        crash_points.reach(Point.EVENT_KEPT)
+        return event_id
 
 
 def _send_state(

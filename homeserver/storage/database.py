@@ -7,14 +7,16 @@ SQLite before 3.51.3.
 """
 
 import asyncio
+import contextlib
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, create_engine, event, exc, select
 from sqlalchemy.pool import NullPool
 
 from homeserver import errors
@@ -137,7 +139,8 @@ class Database:
         for connection in (self._reading, self._scanning):
             if connection is not None:
                 connection.close()
-        _mark_running(self._writing, is_running=False)
+        with contextlib.suppress(exc.OperationalError):  # a full disk: checked at the next start
+            _mark_running(self._writing, is_running=False)
         self._writing.close()
         self._engine.dispose()
 
@@ -184,7 +187,7 @@ class Database:
             return self._commit(group)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to its caller
             if len(group) == 1:
-                return _Committed([_Outcome(group[0].future, error=error)], set(), [])
+                return _Committed([_Outcome(group[0].future, error=_named(error))], set(), [])
         alone = [self._run_group([waiting]) for waiting in group]
         return _Committed(
             [outcome for one in alone for outcome in one.outcomes],
@@ -201,7 +204,8 @@ class Database:
                 work.upsert(tables.counters, {"name": "position", "value": work.position})
             self._writing.exec_driver_sql("COMMIT")
         except BaseException:
-            self._writing.exec_driver_sql("ROLLBACK")
+            with contextlib.suppress(exc.OperationalError):  # SQLite did it, if the disk is full
+                self._writing.exec_driver_sql("ROLLBACK")
             raise
         self._position = work.position
         return _Committed(outcomes, work.topics, work.afterwards)
@@ -220,6 +224,13 @@ class Database:
 
 
 _STOP = object()
+
+
+def _named(error: Exception) -> Exception:
+    """A full disk in words; any other error as it is."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    codes = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlstate", None)
+    return errors.StorageFull() if sqlite3.SQLITE_FULL in codes or "53100" in codes else error
 
 
 def _engine(url: str) -> Engine:

@@ -199,10 +199,13 @@ class Client:
 
     async def upload(self, content: bytes, content_type: str) -> str:
         """Upload a file and return its mxc URI."""
-        _, _, answer = await self.exchange(
+        status, _, raw = await self.exchange(
             "POST", "/_matrix/media/v3/upload", content, content_type=content_type
         )
-        return str(orjson.loads(answer)["content_uri"])
+        answer = orjson.loads(raw)
+        if status >= _BAD_REQUEST:
+            raise Refused(status, answer.get("errcode", ""), answer.get("error", ""))
+        return str(answer["content_uri"])
 
     async def download(self, mxc_uri: str) -> bytes:
         """Fetch a file; raises `Refused` unless it is there."""

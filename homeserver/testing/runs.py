@@ -9,6 +9,9 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from homeserver import crash_points
+from homeserver.crash_points import Point
+
 T = TypeVar("T")
 
 _MOST_ROUNDS = 1_000
@@ -25,6 +28,7 @@ class Run:
         self.server = server
         self.is_over = False
         self.when_over: list[Callable[[], None]] = []
+        self.reaches: Callable[[Point], bool] = _goes_on
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self.context = contextvars.copy_context()
         self.context.run(CURRENT.set, self)
@@ -72,9 +76,22 @@ class Run:
             task.exception()  # what fails while everything ends interests nobody
 
 
+def _goes_on(_point: Point) -> bool:
+    return False
+
+
+def _reach(point: Point) -> None:
+    """A server is at a crash point; if the power goes there, not one step more is taken."""
+    run = CURRENT.get()
+    if run is not None and run.reaches(point):
+        raise asyncio.CancelledError
+
+
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
+
+crash_points.arm(_reach)
 
 CURRENT: contextvars.ContextVar[Run | None] = contextvars.ContextVar("run", default=None)

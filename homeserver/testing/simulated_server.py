@@ -16,11 +16,13 @@ from homeserver.accounts.passwords import Passwords
 from homeserver.app import initialising, wiring
 from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config, FederationSettings, Listener, RateLimits, ServerSettings
+from homeserver.crash_points import Point
 from homeserver.keyring import Keyring
 from homeserver.storage.wake_ups import WakeUps
 from homeserver.testing import memory_http
 from homeserver.testing.chance import SeededEntropy
 from homeserver.testing.client import Client
+from homeserver.testing.disk import Disk, SimulatedFiles
 from homeserver.testing.memory_http import MemoryConnector
 from homeserver.testing.network import Network, Socket
 from homeserver.testing.runs import Crashed, Run
@@ -69,8 +71,9 @@ class SimulatedServer:
         self.directory = making.directory / making.name
         self.clock = VirtualClock()
         self.entropy = SeededEntropy(making.seed, making.name)
-        self.route = f"http://{making.name}.test"
-        self.config = _config(self.directory, making, self.route)
+        self.config = _config(self.directory, making, f"http://{making.name}.test")
+        self._moves = 0
+        self.disk = Disk()
         self.crash_at: Callable[[Boundary], bool] = _never
         self.boundaries: list[Boundary] = []
         self.server_name = ""
@@ -116,6 +119,7 @@ class SimulatedServer:
         if self.is_running:
             raise AssertionError(f"{self.name} is running already")
         self._run = run = Run(self.name)
+        run.reaches = self._reach
         await run.do(self._start(run))
         for tell in self.when_started:
             tell()
@@ -158,6 +162,21 @@ class SimulatedServer:
         if self.is_running:
             await self.stop()
         await self.start()
+
+    async def move(self, *routes: str) -> None:
+        """Be found at these routes from now on and nowhere else; restarts it, if it runs.
+
+        Without any, at one that nobody has used. Peers learn of it from the server alone.
+        """
+        self._moves += 1
+        routes = routes or (f"http://{self.name}-{self._moves}.test",)
+        was_running = self.is_running
+        if was_running:
+            await self.stop()
+        addressed = self.config.server.model_copy(update={"public_urls": routes})
+        self.config = self.config.model_copy(update={"server": addressed})
+        if was_running:
+            await self.start()
 
     def copy_to(self, directory: Path) -> None:
         """Copy its files as they are, running or not: a backup without asking the program."""
@@ -202,8 +221,8 @@ class SimulatedServer:
         if self._runner.server is None:
             raise NotRunning(self.name)
         self._listener.open(self._runner.server, run)
-        if self._making.is_reachable:
-            self._making.network.listen(self.route, self.name, self.receive)
+        for route in self.config.server.public_urls:
+            self._making.network.listen(route, self.name, self.receive)
         await built.start_workers()
 
     def _surroundings(self) -> Surroundings:
@@ -212,13 +231,17 @@ class SimulatedServer:
             self.entropy,
             self._open_database,
             PlainPasswords,
+            lambda path, entropy: SimulatedFiles(path, entropy, self.disk),
             Socket(self._making.network, self.name),
             self._making.ratchets,
         )
 
     def _open_database(self, url: str, wake_ups: WakeUps) -> WatchedDatabase:
-        self._database = WatchedDatabase(url, wake_ups, self._watch)
+        self._database = WatchedDatabase(url, wake_ups, self._watch, self.disk)
         return self._database
+
+    def _reach(self, point: Point) -> bool:
+        return self._watch(Boundary(self._database.commits, "at", point.value))
 
     def _watch(self, boundary: Boundary) -> bool:
         if self._run is None or self._run.is_over:

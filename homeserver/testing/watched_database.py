@@ -4,26 +4,34 @@ A *boundary* is the moment before or after one commit. Crashing before it loses 
 crashing after it keeps the transaction, but nobody is ever told.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork
 from homeserver.storage.wake_ups import WakeUps
+from homeserver.testing.disk import Disk
 
-Side = Literal["before", "after"]
+Side = Literal["before", "after", "at"]
 
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """One place where a server may crash: the commit's number in its run, its side, its work."""
+    """One place where a server may crash: the commit's number in its run, its side, its work.
+
+    A named crash point is `at` its name, after so many commits.
+    """
 
     number: int
     side: Side
     work: str
 
     def __str__(self) -> str:
+        if self.side == "at":
+            return f"at {self.work}, after commit {self.number}"
         return f"{self.side} commit {self.number} ({self.work})"
 
 
@@ -34,13 +42,24 @@ Watch = Callable[[Boundary], bool]
 class WatchedDatabase(Database):
     """A `Database` on virtual time, without threads and without waiting for the disk."""
 
-    def __init__(self, url: str, wake_ups: WakeUps, watch: Watch) -> None:
+    def __init__(self, url: str, wake_ups: WakeUps, watch: Watch, disk: Disk) -> None:
         super().__init__(url, wake_ups, inline=True)
+        self._disk = disk
         for connection in (self._writing, self._reading):
             connection.exec_driver_sql("PRAGMA synchronous=OFF")
         self._watch = watch
         self._is_dead = False
         self.commits = 0
+
+    async def write(self, operation: Callable[[UnitOfWork], Any]) -> Any:
+        """Write, as quickly as the disk does. Whoever goes away meanwhile stops nothing."""
+        try:
+            await self._disk.wait()
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                await super().write(operation)
+            raise
+        return await super().write(operation)
 
     def die(self) -> None:
         """From now on nothing that is asked of this database ever happens."""
@@ -68,6 +87,10 @@ class WatchedDatabase(Database):
         committed = super()._run_group(group)
         self.commits += 1
         return None if self._crashes("after", work) else committed
+
+    def _commit(self, group: Any) -> Any:
+        self._disk.check()
+        return super()._commit(group)
 
     def _tell(self, committed: Any) -> None:
         if committed is not None:
