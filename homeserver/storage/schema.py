@@ -23,6 +23,7 @@ from homeserver.storage import (
     rooms,
     sharing,
     sync_connections,
+    waiting_events,
 )
 from homeserver.storage.tables import metadata
 
@@ -50,4 +51,5 @@ __all__ = [
     "rooms",
     "sharing",
     "sync_connections",
+    "waiting_events",
 ]

@@ -9,6 +9,8 @@ SYNC = "sync"
 OUTBOX = "outbox"
 INBOX = "inbox"
 NOTICES = "notices"
+WAITING_EVENTS = "waiting_events"
+ENDS = "ends"
 
 
 class WakeUps:
