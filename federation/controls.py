@@ -61,7 +61,7 @@ class Controls:
             words = {"server_name": peer, "reason": reason}
             notices.tell_owner(work, now, "alarm", known.node_id, words)
             work.after_commit(lambda: self._refresh(peer))
-        elif shown.card.sequence > remembered.card.sequence:
+        elif shown.card.digest != remembered.card.digest:
             peers.change_peer(work, peer, proof=shown.proof)
             words = {"server_name": peer, "name": known.name}
             notices.tell_owner(work, now, "keys_renewed", known.node_id, words)

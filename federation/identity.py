@@ -174,6 +174,8 @@ def may_replace(known: Identity, shown: Identity) -> bool:
     before, after = known.proof["successions"], shown.proof["successions"]
     if after[: len(before)] != before:
         return False
+    if len(after) > len(before):
+        return True  # whatever the root key before has signed meanwhile, and however often
     if shown.card.sequence == known.card.sequence:
         return shown.card.digest == known.card.digest
     return shown.card.sequence > known.card.sequence

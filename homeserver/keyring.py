@@ -20,9 +20,11 @@ from homeserver import errors
 
 _FILE = "master.key"
 _KEY_BYTES = 32
-_OPERATIONS = nacl.pwhash.argon2id.OPSLIMIT_MODERATE
-_MEMORY = nacl.pwhash.argon2id.MEMLIMIT_MODERATE
-_MOST_MEMORY = 1 << 30
+# What stretching a passphrase costs today, and the most that a file may ask for.
+OPERATIONS = nacl.pwhash.argon2id.OPSLIMIT_MODERATE
+MEMORY = nacl.pwhash.argon2id.MEMLIMIT_MODERATE
+MOST_OPERATIONS = 64
+MOST_MEMORY = 1 << 30
 
 
 class KeyringLocked(errors.HomeserverError):
@@ -98,7 +100,7 @@ def _read(path: Path, passphrase: str | None) -> bytes:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise KeyringDamaged from error
-    if not passphrase or memory > _MOST_MEMORY:
+    if not passphrase or memory > MOST_MEMORY:
         raise KeyringLocked
     try:
         return _lock(passphrase, salt, operations, memory).decrypt(key)
@@ -111,14 +113,21 @@ def _write(path: Path, master: bytes, passphrase: str | None) -> None:
     stored: dict[str, object] = {"version": 1, "key": master.hex()}
     if passphrase:
         salt = nacl.utils.random(nacl.pwhash.argon2id.SALTBYTES)
-        locked = _lock(passphrase, salt, _OPERATIONS, _MEMORY).encrypt(master)
+        locked = _lock(passphrase, salt, OPERATIONS, MEMORY).encrypt(master)
         stored |= {
             "key": bytes(locked).hex(),
             "salt": salt.hex(),
-            "operations": _OPERATIONS,
-            "memory": _MEMORY,
+            "operations": OPERATIONS,
+            "memory": MEMORY,
         }
     write_private(path, json.dumps(stored).encode())
+
+
+def stretch(passphrase: str, salt: bytes, operations: int, memory: int) -> bytes:
+    """Make a key of a passphrase, slowly (argon2id): 32 bytes."""
+    return nacl.pwhash.argon2id.kdf(
+        _KEY_BYTES, passphrase.encode(), salt, opslimit=operations, memlimit=memory
+    )
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -135,11 +144,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _lock(passphrase: str, salt: bytes, operations: int, memory: int) -> nacl.secret.SecretBox:
-    return nacl.secret.SecretBox(
-        nacl.pwhash.argon2id.kdf(
-            _KEY_BYTES, passphrase.encode(), salt, opslimit=operations, memlimit=memory
-        )
-    )
+    return nacl.secret.SecretBox(stretch(passphrase, salt, operations, memory))
 
 
 def _parse(path: Path) -> dict[str, str]:

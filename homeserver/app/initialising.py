@@ -72,9 +72,14 @@ def passphrase(config: Config) -> str | None:
     return config.path(file).read_text(encoding="utf-8").rstrip("\r\n")
 
 
+def is_initialised(config: Config) -> bool:
+    """Whether there is a server in the data directory."""
+    return own_identity.exists(config.data_directory)
+
+
 def unlock(config: Config, ask: Callable[[], str]) -> Keyring:
     """Open the master key of a server; ask for its passphrase if it is locked and in no file."""
-    if not own_identity.exists(config.data_directory):
+    if not is_initialised(config):
         raise NotInitialised
     known = passphrase(config)
     if known is None and keyring.is_locked(config.data_directory):

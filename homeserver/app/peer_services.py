@@ -38,6 +38,7 @@ class PeerServices:
         """Open the doors and begin to work."""
         self.federation.lines.when_opened.append(self.replication.greet)
         self.federation.start()
+        self.replication.start()
 
     async def stop(self) -> None:
         """Stop working; nothing is lost."""
@@ -53,7 +54,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     world = World(base.database, keyring, base.clock, base.entropy, transport)
     settings = base.config.federation
     terms = Terms(localpart(base.owner), routes(base.config), settings)
-    ratchets = base.surroundings.ratchets or _ratchets(settings.ratchets)
+    ratchets = base.surroundings.ratchets or ratchets_of(settings.ratchets)
     federation = Federation(world, own, ratchets, OwnEvents(settings), terms)
     replication = Replication(
         base.database,
@@ -90,7 +91,8 @@ def routes(config: Config) -> tuple[str, ...]:
     return () if listener is None else (listener.url,)
 
 
-def _ratchets(library: str) -> Ratchets:
+def ratchets_of(library: str) -> Ratchets:
+    """The library that the settings name, loaded when it is needed."""
     if library == "vodozemac":
         from federation.ratchets.vodozemac import Vodozemac
 

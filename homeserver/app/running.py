@@ -30,7 +30,7 @@ def serve(config: Config, keyring: Keyring, announce: Callable[[], None]) -> Non
     Raises AlreadyRunning, and OSError where a port is taken.
     """
     with (
-        _only_one(config.data_directory),
+        only_one(config.data_directory),
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
         runner.run(_serve(config, keyring, announce))
@@ -82,7 +82,7 @@ def _tls(listener: Listener, directory: Path) -> ssl.SSLContext | None:
 
 
 @contextlib.contextmanager
-def _only_one(directory: Path) -> Iterator[None]:
+def only_one(directory: Path) -> Iterator[None]:
     """Hold the data directory: two servers on one database would be two copies of one identity."""
     with (directory / "homeserver.lock").open("a") as lock:
         try:

@@ -57,11 +57,16 @@ class UnitOfWork(View):
         self.position = position
         self.topics: set[str] = set()
         self.afterwards: list[Callable[[], None]] = []
+        self.upon_commit: list[Callable[[], None]] = []
 
     def next_position(self) -> int:
         """Number a change that a sync must show. Positions become visible in their order."""
         self.position += 1
         return self.position
+
+    def skip_positions(self, count: int) -> None:
+        """Leave out positions that this database may have given in a life it forgot."""
+        self.position += count
 
     def wake(self, topic: str) -> None:
         """Wake the topic's listeners once this is committed."""
@@ -73,6 +78,13 @@ class UnitOfWork(View):
         For what lives in memory only, such as a cache that has to forget something.
         """
         self.afterwards.append(call)
+
+    def at_commit(self, call: Callable[[], None]) -> None:
+        """Call this on the writer's thread once committed, before any read sees the new position.
+
+        For what is remembered of the database and has to be as new as the position that is read.
+        """
+        self.upon_commit.append(call)
 
     def insert(self, table: Table, **values: Any) -> None:
         """Add one row."""

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from federation.ratchets.interface import Ratchets
 from homeserver.accounts.passwords import Passwords
-from homeserver.app import initialising, wiring
+from homeserver.app import initialising, putting_back, wiring
 from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config, FederationSettings, Listener, RateLimits, ServerSettings
 from homeserver.crash_points import Point
@@ -188,6 +188,11 @@ class SimulatedServer:
             raise AssertionError(f"{self.name} is running")
         shutil.rmtree(self.directory)
         shutil.copytree(directory, self.directory)
+
+    async def restore(self, directory: Path) -> None:
+        """Put a copy in the place of its files as `homeserver restore` does. It must not run."""
+        self.replace_by(directory)
+        await putting_back.make_safe(self.config, self._keyring, self._surroundings())
 
     def client(self) -> "SimulatedClient":
         """A client of its owner, not yet logged in."""

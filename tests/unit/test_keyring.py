@@ -41,8 +41,8 @@ def test_the_key_file_is_private_and_stays_the_same(tmp_path: Path) -> None:
 
 
 def test_a_passphrase_locks_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyring, "_MEMORY", 1 << 20)
-    monkeypatch.setattr(keyring, "_OPERATIONS", 1)
+    monkeypatch.setattr(keyring, "MEMORY", 1 << 20)
+    monkeypatch.setattr(keyring, "OPERATIONS", 1)
     ring = keyring.open_keyring(tmp_path, "open sesame")
     assert keyring.is_locked(tmp_path)
     assert keyring.open_keyring(tmp_path, "open sesame").derive("x") == ring.derive("x")

@@ -126,6 +126,7 @@ def test_after_a_succession_the_key_before_signs_nothing_that_counts() -> None:
     thief = own_identity.renew_event_key(own_identity.renew_event_key(own, ENTROPY, 1), ENTROPY, 2)
     assert thief.identity.card.sequence > succeeded.identity.card.sequence
     assert not identity.may_replace(succeeded.identity, thief.identity)
+    assert identity.may_replace(thief.identity, succeeded.identity)
     with pytest.raises(own_identity.WrongPhrase):
         own_identity.succeed(succeeded, phrase, ENTROPY)
     twice, _ = own_identity.succeed(succeeded, next_phrase, ENTROPY)
