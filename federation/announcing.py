@@ -9,7 +9,7 @@ from federation import reach
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames, peers
-from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 
 def announce_all(work: UnitOfWork, own: OwnIdentity, routes: tuple[str, ...]) -> None:
@@ -41,3 +41,9 @@ def announce(
         body = {"identity": own.proof}
         frames.queue_item(work, server_name, frames.CONTROL, "card", body)
         channels.change_channel(work, server_name, {"told_card": card})
+
+
+def was_told_a_route(view: View, server_name: ServerName) -> bool:
+    """Whether a peer knows where to find us."""
+    channel = channels.find_channel(view, server_name)
+    return channel is not None and bool(orjson.loads(channel.told_routes))

@@ -1,6 +1,7 @@
 """Builds everything of `federation` once, bottom to top, and starts and stops it."""
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from federation.filling import RoomSource
 from federation.hearing import Hearing
 from federation.inbox import Inbox
 from federation.inviting import Inviting
+from federation.issuing import Issuing
 from federation.lines import Lines
 from federation.outbox import Outbox, Pace
 from federation.own_identity import OwnIdentity
@@ -26,7 +28,7 @@ from federation.requests import Requests
 from federation.sessions import Sessions
 from federation.transport.interface import Transport
 from federation.turn_state import Party
-from homeserver import metrics
+from homeserver import errors, metrics
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
@@ -72,7 +74,8 @@ class Federation:
         self.inviting = Inviting(database, self.party, self.doors, self.lines, terms)
         self.connecting = Connecting(database, self.party, world.transport, self.lines, terms)
         self.farewell = Farewell(self.party, world.transport)
-        handshakes = Handshakes(self.inviting, self.connecting, self.doors, terms)
+        issuing = Issuing(database, self.party, self.inviting, self.doors, terms)
+        handshakes = Handshakes(self.inviting, self.connecting, issuing, self.doors, terms)
         self.peers = Peers(database, self.party, self.lines, handshakes, self.farewell)
         self.expiring = Expiring(
             database, self.party, self.lines, handshakes, self.peers.has_rescheduled
@@ -114,14 +117,18 @@ class Federation:
         await self.farewell.close()
         await self.outbox.close()
         await self.inbox.close()
-        await self.hearing.note()
+        with contextlib.suppress(errors.StorageFull):
+            await self.hearing.note()
         self.lines.close_all()
         await self.requests.close()
 
     async def _sweep(self) -> None:
-        await self._announce()
+        has_announced = False
         while True:
             try:
+                if not has_announced:
+                    await self._announce()
+                    has_announced = True
                 await self.expiring.run()
                 await self.hearing.note()
             except Exception:

@@ -4,44 +4,43 @@ Each message is stored before it is sent and repeated unchanged, with back-off, 
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 
 import orjson
 
-from federation import activating, consent_steps, doors, envelope, grants, identity, reach
+from federation import activating, doors, envelope, identity, opening, reach
 from federation import handshake_messages as messages
-from federation.consent import Breach, Standing, Step, is_connected
+from federation.consent import Breach, Standing
 from federation.consent_steps import Doing
-from federation.desk import DAY_MS, Terms
+from federation.desk import DONE, Terms
 from federation.envelope import BadEnvelope, Envelope
 from federation.handshake_messages import Secrets
 from federation.handshake_payloads import AcceptInside
 from federation.invitation_links import Link
 from federation.lines import Lines
+from federation.opening import REQUESTING, Choice
 from federation.ratchets.interface import PRE_KEY, OlmMessage, Undecryptable
 from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed, Party
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, invitations, notices, peers
+from homeserver.storage import invitations, notices, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITEE, Handshake
-from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 logger = logging.getLogger(__name__)
 
-REQUESTING, PROVING, DONE = "requesting", "proving", "done"
+PROVING = "proving"
+_REFUSALS_TOLD = 3  # in a row, so that a restart over there raises no alarm
 _DELIVERY_SECONDS = 30
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 600.0
 _HOURLY = 3_600.0
 _WAIT = "wait"
 _UNREAL = (errors.BadJson, errors.BadSignature, errors.InvalidParam, Undecryptable, BadEnvelope)
-
-
-class AlreadyAsked(errors.Conflict):
-    """This link was opened before; its answer is still awaited."""
 
 
 class Connecting:
@@ -56,6 +55,7 @@ class Connecting:
         self._lines = lines
         self._terms = terms
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._refusals: dict[ServerName, int] = {}
 
     def load(self) -> None:
         """Go on with what was under way before the start."""
@@ -70,17 +70,13 @@ class Connecting:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def open_link(self, work: UnitOfWork, link: Link, how: str) -> Handshake:
+    def open_link(self, work: UnitOfWork, link: Link, choice: Choice) -> Handshake:
         """The owner's yes: store REQUEST. `pursue` sends it once this is committed."""
-        now = self._party.clock.now_ms()
-        if invitations.find_handshake(work, link.intake) is not None:
-            raise AlreadyAsked
-        peer = self._peer(work, link, how)
-        is_repair = is_connected(Standing(peer.standing))
-        _, _ = consent_steps.take(work, peer, Step.OWNER_CONNECTED, Doing(now, "owner", how))
-        handshake = self._ask(work, link, peer, is_repair=is_repair)
-        invitations.save_handshake(work, handshake)
-        return handshake
+        return opening.open_link(work, self._party, self._terms, link, choice)
+
+    def is_refused(self, peer: ServerName) -> bool:
+        """Whether the other side, when last asked, gave the answer that says nothing."""
+        return peer in self._refusals
 
     def pursue(self, key: str) -> None:
         """Ask, and go on asking, beside everything else."""
@@ -97,26 +93,48 @@ class Connecting:
     async def _pursue(self, key: str) -> None:
         pause, has_warned = _FIRST_PAUSE, False
         while True:
-            handshake = self._database.read(lambda view: invitations.find_handshake(view, key))
-            if handshake is None or handshake.state == DONE:
-                return
-            if handshake.expires_at < self._party.clock.now_ms():
+            handshake = self._under_way(key)
+            if handshake is None:
                 return
             longest = _LONGEST_PAUSE
             try:
-                step = await self._advance(handshake)
-                if step != _WAIT:
-                    pause = _FIRST_PAUSE
-                    continue
-                longest = _HOURLY
-            except (errors.PeerUnreachable, Breach, ChannelClosed):
-                pass
+                if self._may_ask(handshake):
+                    step = await self._advance(handshake)
+                    if step != _WAIT:
+                        pause = _FIRST_PAUSE
+                        continue
+                    longest = _HOURLY
+            except (errors.PeerUnreachable, errors.StorageFull, Breach, ChannelClosed) as error:
+                await self._note_refusal(handshake, error)
             except _UNREAL:
                 if not has_warned:
                     has_warned = True
                     await self._warn(handshake)
             await self._party.clock.sleep(pause * (0.75 + self._party.entropy.random() / 2))
             pause = min(pause * 2, longest)
+
+    def _under_way(self, key: str) -> Handshake | None:
+        found = self._database.read(lambda view: invitations.find_handshake(view, key))
+        if found is None or found.state == DONE:
+            return None
+        return found if found.expires_at >= self._party.clock.now_ms() else None
+
+    def _may_ask(self, handshake: Handshake) -> bool:
+        """Nothing leaves during a pause, neither of this peer nor of everything."""
+        server_name = ServerName(handshake.server_name)
+        peer, is_paused = self._database.read(
+            lambda view: (peers.find_peer(view, server_name), peers.is_everything_paused(view))
+        )
+        return not is_paused and (peer is None or peer.standing != Standing.PAUSED.value)
+
+    async def _note_refusal(self, handshake: Handshake, error: Exception) -> None:
+        """A link that is spent, expired or withdrawn is refused like anything else; say so once."""
+        server_name = ServerName(handshake.server_name)
+        if not isinstance(error, Refused) or handshake.state != REQUESTING:
+            return
+        count = self._refusals[server_name] = self._refusals.get(server_name, 0) + 1
+        if count == _REFUSALS_TOLD:
+            await self._tell(handshake, "link_refused")
 
     async def _advance(self, handshake: Handshake) -> str:
         """Send the message that is due and take its answer."""
@@ -131,13 +149,16 @@ class Connecting:
             address = secrets.their_address
         box = envelope.seal(keys.request, self._party.token(), content)
         answer = await self._deliver(handshake, secrets, address, box)
+        self._refusals.pop(ServerName(handshake.server_name), None)
         came = envelope.open_box(keys.answer, answer)
         if handshake.state == PROVING:
             await self._take_ready(handshake, came)
         elif messages.note_kind(came.note) == _WAIT:
             return _WAIT
         else:
+            crash_points.reach(Point.ACCEPT_CAME)
             await self._database.write(lambda work: self._take_accept(work, handshake, came))
+            crash_points.reach(Point.PROVE_KEPT)
         return "moved"
 
     async def _deliver(
@@ -218,11 +239,13 @@ class Connecting:
             sessions.keyring, handshake.key, replace(secrets, session=session)
         )
         packed = messages.pack(note, prove, secrets.epoch)
+        crash_points.reach(Point.PROVE_SEALED)
         invitations.save_handshake(
             work, replace(handshake, state=PROVING, prove=packed, secrets=sealed)
         )
 
     async def _take_ready(self, handshake: Handshake, came: Envelope) -> None:
+        crash_points.reach(Point.READY_CAME)
         await self._database.write(lambda work: self._activate(work, handshake, came))
         self._lines.refresh(ServerName(handshake.server_name), anew=True)
 
@@ -243,78 +266,14 @@ class Connecting:
         activating.activate(work, self._party, handshake, secrets, doing)
         invitations.save_handshake(work, replace(handshake, state=DONE, secrets=b""))
 
-    def _peer(self, work: UnitOfWork, link: Link, how: str) -> Peer:
-        own = self._party.own
-        known = peers.find_node(work, link.node_id)
-        named = peers.find_peer(work, link.server_name)
-        if link.node_id == own.node_id or link.server_name == own.server_name:
-            raise errors.InvalidParam("That link is your own.")
-        if named is not None and named.node_id != link.node_id:
-            raise errors.Conflict("Another server has that name already.")
-        if known is not None:
-            if known.server_name != link.server_name:
-                raise errors.Conflict("You know that server under another name.")
-            return known
-        return Peer(
-            server_name=link.server_name,
-            node_id=link.node_id,
-            standing=Standing.NONE.value,
-            standing_before=Standing.NONE.value,
-            name="",
-            proof={},
-            grants=grants.by_default(self._terms.federation.default_grants).model_dump(),
-            granted={},
-            inviter=link.node_id,
-            how=how,
-        )
-
-    def _ask(self, work: UnitOfWork, link: Link, peer: Peer, *, is_repair: bool) -> Handshake:
-        sessions, now = self._party.sessions, self._party.clock.now_ms()
-        account, olm_key = sessions.create_account(link.node_id)
-        one_time_key, account = sessions.create_one_time_key(link.node_id, account)
-        channel = channels.find_channel(work, link.server_name)
-        epoch = channel.highest_epoch if channel is not None else 0
-        request = messages.write_request(
-            self._party.own,
-            {
-                "olm_key": olm_key,
-                "one_time_key": one_time_key,
-                "name": self._terms.name,
-                "grants": grants.as_told(peer.grants),
-                "is_connected": is_repair,
-                "epoch": epoch,
-                "node_id": link.node_id,
-                "intake": link.intake,
-            },
-        )
-        secrets = Secrets(
-            account=account, epoch=epoch, routes=link.routes, link_door_key=link.door_key
-        )
-        lifetime = int(self._terms.federation.handshake_lifetime_days * DAY_MS)
-        return Handshake(
-            key=link.intake,
-            role=INVITEE,
-            state=REQUESTING,
-            intake=link.intake,
-            node_id=link.node_id,
-            server_name=link.server_name,
-            is_repair=is_repair,
-            request_hash=messages.hash_of(request),
-            request=request,
-            accept=b"",
-            prove=b"",
-            ready=b"",
-            secrets=messages.seal_secrets(sessions.keyring, link.intake, secrets),
-            created_at=now,
-            expires_at=now + lifetime,
-        )
-
     async def _warn(self, handshake: Handshake) -> None:
         """What came back was not made by the one who gave the link."""
         logger.warning("a handshake was answered by somebody else peer=%s", handshake.server_name)
+        await self._tell(handshake, "handshake_failed")
+
+    async def _tell(self, handshake: Handshake, kind: str) -> None:
         now, content = self._party.clock.now_ms(), {"server_name": handshake.server_name}
-        await self._database.write(
-            lambda work: notices.tell_owner(
-                work, now, "handshake_failed", handshake.node_id, content
+        with contextlib.suppress(errors.StorageFull):
+            await self._database.write(
+                lambda work: notices.tell_owner(work, now, kind, handshake.node_id, content)
             )
-        )

@@ -152,6 +152,11 @@ def is_connected(standing: Standing) -> bool:
     return standing in (Standing.ACTIVE, Standing.PAUSED)
 
 
+def is_ended(standing: Standing) -> bool:
+    """Whether only an invitation given afterwards begins anything again."""
+    return standing in (Standing.REVOKED, Standing.DECLINED)
+
+
 class Ticket(StrEnum):
     """Where an invitation of ours is."""
 

@@ -1,9 +1,8 @@
 """Draw both tables of `consent` for the documentation.
 
-`python -m federation.consent_drawing docs/protocol/consent.md` renews what stands between the marks.
+`python -m federation.consent_drawing docs/protocol/consent.md` renews what is between its marks.
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -37,11 +36,11 @@ def invitations() -> str:
 def renewed(page: str) -> str:
     """The page with both drawings as the code has them now."""
     for name, drawn in (("standings", standings()), ("invitations", invitations())):
-        mark = re.escape(_MARKS[name])
-        pattern = re.compile(f"({mark}\n).*?(\n{re.escape(_END)})", re.DOTALL)
-        page, found = pattern.subn(lambda match, now=drawn: match[1] + now + match[2], page)
-        if found != 1:
+        before, mark, rest = page.partition(_MARKS[name])
+        _, end, after = rest.partition(f"\n{_END}")
+        if not end:
             raise ValueError(f"{_MARKS[name]} has to stand there once, and {_END} after it")
+        page = f"{before}{mark}\n{drawn}{end}{after}"
     return page
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from federation import consent
 from federation.consent import Outcome, Standing, Step
+from homeserver import crash_points
+from homeserver.crash_points import Point
 from homeserver.storage import audit, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -41,17 +43,25 @@ def take(work: UnitOfWork, peer: Peer, step: Step, doing: Doing) -> tuple[Peer, 
         peers.delete_peer(work, peer.server_name)
     else:
         peers.save_peer(work, after)
-    audit.record(
-        work,
-        audit.Entry(
-            doing.at,
-            peer.node_id,
-            peer.server_name,
-            doing.who,
-            step.value,
-            doing.how,
-            before.value,
-            standing.value,
-        ),
-    )
+    _record(work, peer, step.value, doing, (before.value, standing.value))
+    crash_points.reach(Point.STANDING_MOVED)
     return after, outcome
+
+
+def note(work: UnitOfWork, peer: Peer, step: str, doing: Doing, detail: str) -> None:
+    """Enter into the audit trail what changed without moving the standing."""
+    _record(work, peer, step, doing, (peer.standing, peer.standing), detail)
+
+
+def _record(
+    work: UnitOfWork,
+    peer: Peer,
+    step: str,
+    doing: Doing,
+    standings: tuple[str, str],
+    detail: str | None = None,
+) -> None:
+    entry = audit.Entry(
+        doing.at, peer.node_id, peer.server_name, doing.who, step, doing.how, *standings, detail
+    )
+    audit.record(work, entry)

@@ -8,21 +8,30 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from federation import consent, consent_steps, doors, grants, identity
+from federation import (
+    agreeing,
+    consent,
+    consent_steps,
+    doors,
+    doubting,
+    fingerprints,
+    grants,
+    identity,
+)
 from federation import handshake_messages as messages
 from federation.consent import Reply, Step, Ticket, Use
 from federation.consent_steps import Doing
 from federation.handshake_messages import Asked, Secrets
 from federation.ratchets.interface import OlmMessage
 from federation.turn_state import Party
-from homeserver import metrics
+from homeserver import crash_points
 from homeserver.config import FederationSettings
+from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, invitations, notices, peers
+from homeserver.storage import audit, channels, invitations, notices, peers
 from homeserver.storage.invitations import INVITER, Handshake, Invitation
 from homeserver.storage.peers import Peer
-from homeserver.storage.unit_of_work import UnitOfWork, View
+from homeserver.storage.unit_of_work import UnitOfWork
 
 WAITING, ACCEPTED, DONE = "waiting", "accepted", "done"
 DAY_MS = 86_400_000
@@ -59,16 +68,16 @@ class Desk:
         peer = self._peer(invitation, asked)
         key = key_of(intake, asked.identity.node_id)
         handshake = invitations.find_handshake(self._work, key)
-        if peer.standing == consent.Standing.BLOCKED.value:
+        if peer.standing == consent.Standing.BLOCKED.value or self._is_paused(peer):
             raise Refusal
         if invitation.how == KNOCK:
             return self._take_knock(invitation, peer, handshake, raw, asked)
         outcome = consent.use(Ticket(invitation.ticket), _use(invitation, asked))
         if Reply.WARN_OWNER in outcome.replies:
-            self._warn(invitation, asked)
+            doubting.warn(self._work, self._party.own, invitation, asked, self._now)
             return None
         if Reply.REPEAT_ANSWER in outcome.replies:
-            if handshake is None or handshake.expires_at < self._now or self._is_paused(peer):
+            if handshake is None or handshake.expires_at < self._now:
                 raise Refusal
             return handshake.accept
         if invitation.expires_at < self._now:
@@ -128,6 +137,7 @@ class Desk:
             self._party.own.node_id, epoch, self._now, self._inside(secrets, asked)
         )
         message, session = sessions.encrypt(node_id, epoch, session, inside)
+        crash_points.reach(Point.ACCEPT_SEALED)
         packed = messages.pack(note, message, epoch)
         secrets = replace(secrets, session=session)
         sealed = messages.seal_secrets(sessions.keyring, handshake.key, secrets)
@@ -166,7 +176,8 @@ class Desk:
         if invitation.expected not in (None, theirs.node_id, theirs.server_name):
             raise Refusal
         if known is not None:
-            return known
+            return agreeing.begun_again(known, invitation.grants)
+        given = grants.by_default(self._terms.federation.default_grants).model_dump()
         return Peer(
             server_name=theirs.server_name,
             node_id=theirs.node_id,
@@ -174,7 +185,7 @@ class Desk:
             standing_before=consent.Standing.NONE.value,
             name=asked.request.name,
             proof=theirs.proof,
-            grants=grants.by_default(self._terms.federation.default_grants).model_dump(),
+            grants=invitation.grants or given,
             granted={},
             inviter=own.node_id,
             how=invitation.how,
@@ -182,6 +193,7 @@ class Desk:
         )
 
     def _begin(self, invitation: Invitation, peer: Peer, raw: bytes, asked: Asked) -> bytes:
+        self._check_invited_since(invitation, peer)
         step = Step.KNOCK_CAME if invitation.how == KNOCK else Step.REQUEST_CAME
         is_connected = consent.is_connected(consent.Standing(peer.standing))
         doing = Doing(self._now, "peer", invitation.how)
@@ -190,12 +202,24 @@ class Desk:
         handshake = self._handshake(invitation, raw, asked, is_repair=is_repair)
         if not is_connected and self._has_to_ask(invitation, asked, peer):
             invitations.save_handshake(self._work, handshake)
-            words = {"server_name": peer.server_name, "name": asked.request.name}
+            words = {
+                "server_name": peer.server_name,
+                "name": asked.request.name,
+                "how": invitation.how,
+                "words": fingerprints.words_between(self._party.own.node_id, peer.node_id),
+            }
             notices.tell_owner(self._work, self._now, "request", peer.node_id, words)
             return handshake.accept
         agreed = Doing(self._now, "owner", invitation.how)
         consent_steps.take(self._work, peer, Step.INVITATION_AGREED, agreed)
         return self.accept(handshake)
+
+    def _check_invited_since(self, invitation: Invitation, peer: Peer) -> None:
+        """Only an invitation given after the end reopens what was ended."""
+        if consent.is_ended(consent.Standing(peer.standing)):
+            ended_at = audit.last_at(self._work, peer.node_id)
+            if ended_at is not None and invitation.created_at < ended_at:
+                raise Refusal
 
     def _has_to_ask(self, invitation: Invitation, asked: Asked, peer: Peer) -> bool:
         """A name that does not prove itself counts only where the invitation named it."""
@@ -213,10 +237,15 @@ class Desk:
         asked: Asked,
     ) -> bytes:
         if handshake is not None and handshake.expires_at >= self._now:
-            if handshake.request_hash != asked.request_hash:
+            if handshake.request_hash == asked.request_hash:
+                return handshake.accept
+            if handshake.state != DONE:
                 raise Refusal
-            return handshake.accept
-        waiting = [one for one in invitations.load_handshakes(self._work) if one.state == WAITING]
+        waiting = [
+            one
+            for one in invitations.load_handshakes(self._work)
+            if one.state == WAITING and one.intake == invitation.intake
+        ]
         if len(waiting) >= self._terms.federation.knocks_waiting_max:
             raise Refusal
         return self._begin(invitation, peer, raw, asked)
@@ -243,43 +272,6 @@ class Desk:
             created_at=self._now,
             expires_at=self._now + lifetime,
         )
-
-    def _warn(self, invitation: Invitation, asked: Asked) -> None:
-        """A second person has the link. Within its lifetime the connection it made is doubted."""
-        if invitation.is_warned:
-            return
-        invitations.change_invitation(self._work, invitation.intake, is_warned=True)
-        metrics.bump("federation_double_invitations")
-        content: JsonObject = {
-            "name": asked.request.name,
-            "used_by": [],
-            "intake": invitation.intake,
-        }
-        is_alive = invitation.expires_at >= self._now
-        for server_name in connected_by(self._work, invitation.intake):
-            peer = peers.find_peer(self._work, server_name)
-            if peer is None:
-                continue
-            content["used_by"].append({"server_name": server_name, "name": peer.name})
-            if is_alive and invitation.how != "scanned" and _is_active(peer):
-                paused = replace(peer, paused_because="its invitation was used twice")
-                doing = Doing(self._now, "server", "its invitation was used twice")
-                consent_steps.take(self._work, paused, Step.DOUBT_ROSE, doing)
-        node_id = asked.identity.node_id
-        notices.tell_owner(self._work, self._now, "warning", node_id, content)
-
-
-def _is_active(peer: Peer) -> bool:
-    return peer.standing == consent.Standing.ACTIVE.value
-
-
-def connected_by(view: View, intake: str) -> list[ServerName]:
-    """The servers whose handshake used one invitation."""
-    return [
-        ServerName(one.server_name)
-        for one in invitations.load_handshakes(view)
-        if one.intake == intake and one.role == INVITER
-    ]
 
 
 def _continues(known: Peer, asked: Asked) -> bool:

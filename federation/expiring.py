@@ -6,12 +6,14 @@ from dataclasses import replace
 from federation import consent, consent_steps, waiting
 from federation.consent import Effect, Outcome, Standing, Step, Ticket
 from federation.consent_steps import Doing
+from federation.desk import DONE
 from federation.lines import Lines
 from federation.peers import Handshakes
 from federation.turn_state import Party
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations, notices, peers
 from homeserver.storage.database import Database
+from homeserver.storage.invitations import Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -72,6 +74,7 @@ class Expiring:
             is_over = invitation.expires_at < now and invitation.intake not in needed
             if is_over and invitation.ticket != Ticket.VOID:
                 invitations.change_invitation(work, invitation.intake, ticket=Ticket.VOID.value)
+                _tell_unused(work, invitation, now)
                 closed.append(invitation.intake)
         return closed
 
@@ -81,15 +84,29 @@ class Expiring:
                 continue
             invitations.delete_handshake(work, handshake.key)
             peer = peers.find_peer(work, ServerName(handshake.server_name))
+            if _is_another_under_way(work, handshake.node_id):
+                continue
             if peer is not None and (Standing(peer.standing), Step.EXPIRED) in consent.TABLE:
                 _, outcome = consent_steps.take(work, peer, Step.EXPIRED, doing)
                 _tell(work, outcome, peer, "expired", doing.at)
+
+
+def _is_another_under_way(work: UnitOfWork, node_id: str) -> bool:
+    """Whether a later handshake with the same node still waits for its end."""
+    return any(one.state != DONE for one in invitations.handshakes_with(work, node_id))
 
 
 def _tell(work: UnitOfWork, outcome: Outcome, peer: Peer, kind: str, now: int) -> None:
     if {Effect.TELL_OWNER, Effect.ASK_OWNER} & set(outcome.effects):
         words = {"server_name": peer.server_name, "name": peer.name}
         notices.tell_owner(work, now, kind, peer.node_id, words)
+
+
+def _tell_unused(work: UnitOfWork, invitation: Invitation, now: int) -> None:
+    """An invitation that nobody used in time is worth a word: whoever has it will find it dead."""
+    if invitation.ticket == Ticket.OPEN.value:
+        content = {"created_at": invitation.created_at, "intake": invitation.intake}
+        notices.tell_owner(work, now, "invitation_expired", "", content)
 
 
 def _ends(view: View) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import orjson
 
-from federation import activating, consent, consent_steps, desk, doors, envelope, identity
+from federation import activating, consent, consent_steps, desk, doors, doubting, envelope, identity
 from federation import handshake_messages as messages
 from federation.consent import Breach, Step, Ticket, Use
 from federation.consent_steps import Doing
@@ -22,9 +22,10 @@ from federation.invitation_links import intake_door_key
 from federation.lines import Lines
 from federation.ratchets.interface import NORMAL, OlmMessage, Undecryptable
 from federation.turn_state import ChannelClosed, Party
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import invitations
+from homeserver.storage import invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITER, Handshake, Invitation
 from homeserver.storage.peers import Peer
@@ -73,6 +74,7 @@ class Inviting:
         """REQUEST at an intake: ACCEPT, a word that the owner decides, or the refusal."""
         try:
             asked = messages.read_request(came.note, self._party.own.node_id, door.name)
+            crash_points.reach(Point.REQUEST_CAME)
             packed = await self._database.write(
                 lambda work: desk.Desk(work, self._party, self._terms).take(
                     door.name, came.note, asked
@@ -80,6 +82,7 @@ class Inviting:
             )
         except (*_UNREAL, Refusal, Breach):
             return None
+        crash_points.reach(Point.ACCEPT_KEPT)
         handshake = self._database.read(
             lambda view: invitations.find_handshake(
                 view, desk.key_of(door.name, asked.identity.node_id)
@@ -87,7 +90,7 @@ class Inviting:
         )
         if packed is None or handshake is None:
             self._lines.refresh(asked.identity.server_name)
-            doubted = self._database.read(lambda view: desk.connected_by(view, door.name))
+            doubted = self._database.read(lambda view: doubting.connected_by(view, door.name))
             for server_name in doubted:
                 self._lines.refresh(server_name)
             return None
@@ -104,10 +107,12 @@ class Inviting:
         self, key: str, door: Door, came: Envelope, nonce: bytes
     ) -> bytes | None:
         """PROVE at the address made for the other side: READY, and the connection is active."""
+        crash_points.reach(Point.PROVE_CAME)
         try:
             packed, is_new = await self._database.write(lambda work: self._prove(work, key, came))
         except (*_UNREAL, Refusal, Breach, Undecryptable, ChannelClosed):
             return None
+        crash_points.reach(Point.READY_KEPT)
         if is_new:
             handshake = self._database.read(lambda view: invitations.find_handshake(view, key))
             if handshake is not None:
@@ -120,7 +125,7 @@ class Inviting:
 
     def _prove(self, work: UnitOfWork, key: str, came: Envelope) -> tuple[bytes, bool]:
         handshake = invitations.find_handshake(work, key)
-        if handshake is None or handshake.role != INVITER:
+        if handshake is None or handshake.role != INVITER or peers.is_everything_paused(work):
             raise Refusal
         if handshake.state == DONE and handshake.prove == came.olm:
             return handshake.ready, False
@@ -138,6 +143,7 @@ class Inviting:
         activating.activate(
             work, self._party, handshake, secrets, Doing(now, "peer", invitation.how)
         )
+        doubting.doubt_if_warned(work, invitation, ServerName(handshake.server_name), now)
         done = replace(handshake, state=DONE, prove=came.olm, ready=ready, secrets=b"")
         invitations.save_handshake(work, done)
         return ready, True
@@ -157,6 +163,7 @@ class Inviting:
         )
         ready, session = sessions.encrypt(node_id, epoch, session, inside)
         note = orjson.dumps({"kind": "ready"})
+        crash_points.reach(Point.READY_SEALED)
         return messages.pack(note, ready, epoch), replace(
             secrets,
             session=session,

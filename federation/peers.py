@@ -6,65 +6,63 @@ closes what lives in memory.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from federation import (
+    agreeing,
     announcing,
     consent,
     consent_steps,
     doors,
+    editing,
     fingerprints,
     grants,
     invitation_links,
+    issuing,
+    sentences,
 )
 from federation.connecting import Connecting
-from federation.consent import Effect, Outcome, Standing, Step, Ticket, Use
+from federation.consent import Effect, Outcome, Standing, Step
 from federation.consent_steps import Doing
-from federation.desk import DAY_MS, KNOCK, WAITING, Terms
+from federation.desk import WAITING, Terms
 from federation.farewell import Farewell
-from federation.invitation_links import Link
 from federation.inviting import Inviting
+from federation.issuing import Issued, Issuing, Wish
 from federation.lines import Lines
+from federation.opening import Choice
+from federation.sentences import NotNow
 from federation.turn_state import Party
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, frames, invitations, peers
 from homeserver.storage.database import Database
-from homeserver.storage.invitations import INVITER, Invitation
+from homeserver.storage.invitations import INVITER, Handshake
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
-_SECRET_BYTES = 32
-_HOUR_MS = 3_600_000
-
-
-class NotNow(errors.Conflict):
-    """That cannot be done with this connection as it stands."""
-
-
-class NotReachable(errors.Conflict):
-    """Nobody can reach this server, so nobody could use an invitation. Let the other one invite."""
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A new invitation: the link to hand over."""
-
-    link: str
-    intake: str
-    expires_at: int
+# How the owner did something, unless whoever asks for it knows better.
+OWNER = "owner"
+# What a named set of grants leaves as it is.
+_PERSONAL = ("note", "expires_at")
 
 
 class Handshakes:
     """Both sides of a handshake, and what they run on."""
 
     def __init__(
-        self, inviting: Inviting, connecting: Connecting, open_doors: doors.Doors, terms: Terms
+        self,
+        inviting: Inviting,
+        connecting: Connecting,
+        issuing: Issuing,
+        open_doors: doors.Doors,
+        terms: Terms,
     ) -> None:
         self.inviting = inviting
         self.connecting = connecting
+        self.issuing = issuing
         self.doors = open_doors
         self.terms = terms
 
@@ -99,76 +97,42 @@ class Peers:
         """One peer; raises `NotFound`."""
         peer = self._database.read(lambda view: peers.find_peer(view, server_name))
         if peer is None:
-            raise errors.NotFound
+            raise errors.NotFound("There is no connection with that server.")
         return peer
 
     def words_with(self, peer: Peer) -> str:
         """The words both people compare: the same on both screens, or somebody is in between."""
         return fingerprints.words_between(self._party.own.node_id, peer.node_id)
 
-    async def invite(
-        self, how: str = "link", *, asks_owner: bool = False, expected: str | None = None
-    ) -> Issued:
-        """Make a link that one person may use once. `how` is `link`, `scanned` or `knock`."""
-        terms, clock = self._handshakes.terms, self._party.clock
-        if not terms.routes:
-            raise NotReachable
-        if how == KNOCK and not terms.federation.knock_link:
-            raise NotNow("Knock links are switched off.")
-        intake = self._party.entropy.token_bytes(doors.ADDRESS_BYTES).hex()
-        secret = self._party.entropy.token_bytes(_SECRET_BYTES)
-        now = clock.now_ms()
-        days = 3_650 if how == KNOCK else terms.federation.invitation_lifetime_days
-        invitation = Invitation(
-            intake=intake,
-            secret=self._party.sessions.keyring.seal("invitation", intake, secret),
-            ticket=Ticket.OPEN.value,
-            how=how,
-            asks_owner=asks_owner,
-            expected=expected,
-            room_id=None,
-            created_at=now,
-            expires_at=now + int(days * DAY_MS),
-        )
-        await self._database.write(lambda work: invitations.save_invitation(work, invitation))
-        self._handshakes.inviting.open_intake(invitation)
-        own = self._party.own
-        link = Link(
-            own.node_id, own.server_name, terms.routes, intake, secret, invitation.expires_at
-        )
-        return Issued(invitation_links.write(link), intake, invitation.expires_at)
+    async def invite(self, how: str = "link", **wish: Any) -> Issued:
+        """Make a link that one person may use once; see `issuing.Wish`."""
+        return await self._handshakes.issuing.invite(Wish(how, **wish))
 
     async def withdraw(self, intake: str) -> None:
         """Make an invitation void that nobody has used."""
+        await self._handshakes.issuing.withdraw(intake)
 
-        def operation(work: UnitOfWork) -> None:
-            invitation = invitations.find_invitation(work, intake)
-            if invitation is None:
-                raise errors.NotFound
-            outcome = _use(Ticket(invitation.ticket), Use.WITHDRAWN)
-            invitations.change_invitation(work, intake, ticket=outcome.ticket.value)
-
-        await self._database.write(operation)
-        self._handshakes.doors.close(bytes.fromhex(intake))
-
-    async def connect(self, text: str, how: str = "link") -> ServerName:
+    async def connect(self, text: str, how: str = "link", grants: str | None = None) -> ServerName:
         """Open somebody's link: our yes. The connection is active once both sides proved."""
         link = invitation_links.read(text)
         if link.expires_at < self._party.clock.now_ms():
             raise errors.InvalidParam("That invitation has expired. Ask for another one.")
         if not link.routes:
             raise errors.InvalidParam("That invitation does not say where its server is.")
-        connecting = self._handshakes.connecting
-        try:
-            handshake = await self._database.write(
-                lambda work: connecting.open_link(work, link, how)
-            )
-        except consent.Breach as error:
-            raise NotNow from error
+        connecting, choice = self._handshakes.connecting, Choice(how, grants)
+        handshake: Handshake = await self._write(
+            lambda work: connecting.open_link(work, link, choice)
+        )
+        crash_points.reach(Point.REQUEST_KEPT)
+        crash_points.reach(Point.REQUEST_KEPT)
         connecting.pursue(handshake.key)
         return link.server_name
 
-    async def accept(self, server_name: ServerName) -> None:
+    async def cancel(self, server_name: ServerName, how: str = OWNER) -> None:
+        """Take a yes back that the other side has not answered yet."""
+        await self._step(server_name, Step.OWNER_CANCELLED, how)
+
+    async def accept(self, server_name: ServerName, how: str = OWNER) -> None:
         """Say yes to a request that waits."""
 
         def operation(work: UnitOfWork) -> None:
@@ -179,65 +143,76 @@ class Peers:
                 if one.role == INVITER and one.state == WAITING
             ]
             if not waiting:
-                raise NotNow
-            self._handshakes.inviting.agree(work, waiting[-1], peer, self._by_owner())
+                raise consent.Breach(Step.OWNER_AGREED, Standing(peer.standing))
+            self._handshakes.inviting.agree(work, waiting[-1], peer, self._by_owner(how))
 
         await self._write(operation)
 
-    async def decline(self, server_name: ServerName) -> None:
+    async def decline(self, server_name: ServerName, how: str = OWNER) -> None:
         """Say no to a request that waits. The other side sees no difference to silence."""
-        await self._step(server_name, Step.OWNER_DECLINED)
+        await self._step(server_name, Step.OWNER_DECLINED, how)
 
-    async def pause(self, server_name: ServerName, why: str = "the owner") -> None:
+    async def pause(
+        self, server_name: ServerName, why: str = "the owner", how: str = OWNER
+    ) -> None:
         """Stop everything with a peer, losing nothing."""
-        await self._step(server_name, Step.OWNER_PAUSED, paused_because=why)
+        await self._step(server_name, Step.OWNER_PAUSED, how, paused_because=why)
 
-    async def resume(self, server_name: ServerName) -> None:
+    async def resume(self, server_name: ServerName, how: str = OWNER) -> None:
         """Go on: everything held flows at once."""
-        await self._step(server_name, Step.OWNER_RESUMED)
+        await self._step(server_name, Step.OWNER_RESUMED, how)
 
     async def revoke(self, server_name: ServerName, *, says_goodbye: bool = False) -> None:
         """End the connection for ever, in one crash-safe transaction.
 
         A goodbye, if the owner wants one, is sealed inside it and tried for ten seconds after.
         """
+        crash_points.reach(Point.REVOKE_BEGUN)
         line = self._lines.find(server_name) if says_goodbye else None
 
         def seal(work: UnitOfWork) -> bytes | None:
             return None if line is None else self._farewell.seal(work, line)
 
         goodbye = await self._step(server_name, Step.OWNER_REVOKED, first=seal)
+        crash_points.reach(Point.REVOKE_DONE)
         if line is not None and goodbye is not None:
             self._farewell.send(line, goodbye)
 
-    async def block(self, server_name: ServerName) -> None:
+    async def block(self, server_name: ServerName, how: str = OWNER) -> None:
         """End the connection, and let nothing of theirs ever reach the owner again."""
-        await self._step(server_name, Step.OWNER_BLOCKED)
+        await self._step(server_name, Step.OWNER_BLOCKED, how)
 
-    async def unblock(self, server_name: ServerName) -> None:
+    async def unblock(self, server_name: ServerName, how: str = OWNER) -> None:
         """Let a new invitation count again."""
-        await self._step(server_name, Step.OWNER_UNBLOCKED)
+        await self._step(server_name, Step.OWNER_UNBLOCKED, how)
 
-    async def edit_grants(self, server_name: ServerName, changes: JsonObject) -> grants.Grants:
+    async def edit_grants(
+        self, server_name: ServerName, changes: JsonObject, how: str = OWNER
+    ) -> grants.Grants:
         """Change what the peer may do, from the next frame on, and tell the peer."""
+        routes = self._handshakes.terms.routes
 
-        def operation(work: UnitOfWork) -> grants.Grants:
+        def operation(work: UnitOfWork) -> tuple[grants.Grants, bool]:
             peer = _load(work, server_name)
-            edited = grants.edit(peer.grants, changes)
-            peers.change_peer(work, server_name, grants=edited.model_dump())
-            if consent.is_connected(Standing(peer.standing)):
-                told = {"grants": grants.as_told(edited.model_dump())}
-                frames.queue_item(work, server_name, frames.CONTROL, "grants", told)
-                routes = self._handshakes.terms.routes
-                announcing.announce(work, self._party.own, routes, server_name)
-            return edited
+            edited = editing.edit(work, peer, changes)
+            editing.record(work, peer, edited, self._by_owner(how))
+            announcing.announce(work, self._party.own, routes, server_name)
+            return edited, announcing.was_told_a_route(work, server_name)
 
-        edited: grants.Grants = await self._write(operation)
+        edited, knows_us = await self._database.write(operation)
         self.has_rescheduled.set()
         line = self._lines.find(server_name)
         if line is not None:
-            line.rate = edited.rate
+            line.rate, line.knows_us = edited.rate, knows_us
         return edited
+
+    async def choose_grants(
+        self, server_name: ServerName, grant_set: str, how: str = OWNER
+    ) -> grants.Grants:
+        """Give a peer what a named set of the settings says; note and end stay."""
+        chosen = agreeing.chosen(self._handshakes.terms.federation, grant_set) or {}
+        kept = {name: value for name, value in chosen.items() if name not in _PERSONAL}
+        return await self.edit_grants(server_name, kept, how)
 
     async def pause_everything(self, *, is_paused: bool) -> None:
         """Pause or resume the whole server; peers paused singly stay as they are."""
@@ -245,18 +220,27 @@ class Peers:
         for peer in self.load_all():
             self._lines.refresh(peer.server_name)
 
-    async def dismiss_alarm(self, server_name: ServerName) -> None:
+    async def dismiss_alarm(self, server_name: ServerName, how: str = OWNER) -> None:
         """The owner has looked into it, and wants to go on."""
-        await self._database.write(lambda work: peers.change_peer(work, server_name, alarm=None))
+
+        def operation(work: UnitOfWork) -> None:
+            peer = _load(work, server_name)
+            if peer.alarm is None:
+                raise NotNow("There is no alarm to dismiss.")
+            peers.change_peer(work, server_name, alarm=None)
+            consent_steps.note(work, peer, "alarm dismissed", self._by_owner(how), peer.alarm)
+
+        await self._database.write(operation)
         self._lines.refresh(server_name)
 
-    def _by_owner(self) -> Doing:
-        return Doing(self._party.clock.now_ms(), "owner", "owner")
+    def _by_owner(self, how: str = OWNER) -> Doing:
+        return Doing(self._party.clock.now_ms(), "owner", how)
 
     async def _step(
         self,
         server_name: ServerName,
         step: Step,
+        how: str = OWNER,
         *,
         first: Callable[[UnitOfWork], bytes | None] = lambda _work: None,
         **changes: Any,
@@ -266,10 +250,12 @@ class Peers:
         def operation(work: UnitOfWork) -> tuple[bytes | None, list[str]]:
             made = first(work)
             peer = replace(_load(work, server_name), **changes)
-            _, outcome = consent_steps.take(work, peer, step, self._by_owner())
+            _, outcome = consent_steps.take(work, peer, step, self._by_owner(how))
             return made, self._carry_out(work, peer, outcome)
 
         made, forgotten = await self._write(operation)
+        if step is Step.OWNER_REVOKED:
+            crash_points.reach(Point.REVOKE_KEPT)
         for key in forgotten:
             self._handshakes.connecting.give_up(key)
             self._handshakes.doors.close_all(doors.HANDSHAKE, key)
@@ -280,12 +266,15 @@ class Peers:
         """The effects of a step; returns the handshakes that were forgotten."""
         forgotten = []
         if Effect.FORGET_HANDSHAKE in outcome.effects:
-            forgotten = [one.key for one in invitations.handshakes_with(work, peer.node_id)]
+            under_way = invitations.handshakes_with(work, peer.node_id)
+            forgotten = [one.key for one in under_way]
+            issuing.void_used_by(work, under_way)
             invitations.delete_handshakes_with(work, peer.node_id)
         if Effect.FORGET_PEER in outcome.effects:
             channels.delete_channel(work, peer.server_name)
             frames.delete_everything(work, peer.server_name)
             peers.change_peer(work, peer.server_name, granted={}, alarm=None)
+            crash_points.reach(Point.PEER_FORGOTTEN)
         if Effect.HIDE_PEER in outcome.effects:
             for tell in self.when_ended:
                 tell(work, peer.server_name)
@@ -297,19 +286,12 @@ class Peers:
     async def _write(self, operation: Callable[[UnitOfWork], Any]) -> Any:
         try:
             return await self._database.write(operation)
-        except consent.Breach as error:
-            raise NotNow from error
+        except consent.Breach as breach:
+            raise sentences.not_now(breach) from breach
 
 
 def _load(work: UnitOfWork, server_name: ServerName) -> Peer:
     peer = peers.find_peer(work, server_name)
     if peer is None:
-        raise errors.NotFound
+        raise errors.NotFound("There is no connection with that server.")
     return peer
-
-
-def _use(ticket: Ticket, step: Use) -> consent.TicketOutcome:
-    try:
-        return consent.use(ticket, step)
-    except consent.Breach as error:
-        raise NotNow from error

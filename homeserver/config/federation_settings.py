@@ -34,11 +34,37 @@ class DefaultGrants(Section):
     )
 
 
+class GrantSet(Section):
+    """A named choice of grants; what it leaves out is as in `default_grants`."""
+
+    messages: bool | None = Field(None, description="May send events into rooms we share.")
+    room_invites: bool | None = Field(None, description="May invite me into rooms.")
+    media_max_bytes: int | None = Field(
+        None, ge=0, description="Largest file that is fetched from them, in bytes."
+    )
+    typing: bool | None = Field(None, description="Typing, both ways.")
+    receipts: bool | None = Field(None, description="What was read, both ways.")
+    presence: bool | None = Field(None, description="They may see whether I am here.")
+    profile: Literal["all", "name", "none"] | None = Field(
+        None, description="What they may see of my profile."
+    )
+    route: bool | None = Field(None, description="May learn where this server is reached directly.")
+    introduce: bool | None = Field(None, description="May introduce me to people they know.")
+    rate: int | None = Field(None, ge=1, description="Most items they may send, per minute.")
+
+
 class FederationSettings(Section):
     """How this server deals with peers."""
 
     default_grants: DefaultGrants = Field(
         DefaultGrants(), description="What a new connection starts with."
+    )
+    grant_sets: dict[str, GrantSet] = Field(
+        {},
+        max_length=50,
+        description="Sets of grants to choose from by name when inviting or connecting, such as "
+        "{colleague: {presence: true, media_max_bytes: 0}}; what a set leaves out is as in "
+        "default_grants.",
     )
     strangers_in_rooms: Literal["ask", "accept", "refuse"] = Field(
         "ask",

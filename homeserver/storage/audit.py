@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Column, String, Table, select
+from sqlalchemy import BigInteger, Column, String, Table, func, select
 
 from homeserver.storage.tables import RowNumber, metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -19,6 +19,7 @@ audit = Table(
     Column("how", String, nullable=False),
     Column("standing_before", String, nullable=False),
     Column("standing", String, nullable=False),
+    Column("detail", String),  # what exactly was changed, where the step alone does not say
     sqlite_autoincrement=True,
 )
 
@@ -35,6 +36,18 @@ class Entry:
     how: str
     standing_before: str
     standing: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry with its number in the trail."""
+
+    number: int
+    entry: Entry
+
+
+_COLUMNS = [column for column in audit.c if column is not audit.c.number]
 
 
 def record(work: UnitOfWork, entry: Entry) -> None:
@@ -49,13 +62,30 @@ def record(work: UnitOfWork, entry: Entry) -> None:
         how=entry.how,
         standing_before=entry.standing_before,
         standing=entry.standing,
+        detail=entry.detail,
     )
 
 
 def trail(view: View, node_id: str | None = None, limit: int = 1000) -> list[Entry]:
     """The newest entries, of one node or of all, oldest first."""
-    columns = [column for column in audit.c if column is not audit.c.number]
-    query = select(*columns).order_by(audit.c.number.desc()).limit(limit)
+    query = select(*_COLUMNS).order_by(audit.c.number.desc()).limit(limit)
     if node_id is not None:
         query = query.where(audit.c.node_id == node_id)
     return [Entry(*row) for row in reversed(view.all(query))]
+
+
+def lines_after(
+    view: View, after: int = 0, limit: int = 100, node_id: str | None = None
+) -> list[Line]:
+    """One page of the trail: the entries that follow a number, oldest first."""
+    query = select(audit.c.number, *_COLUMNS).where(audit.c.number > after)
+    if node_id is not None:
+        query = query.where(audit.c.node_id == node_id)
+    rows = view.all(query.order_by(audit.c.number).limit(limit))
+    return [Line(row[0], Entry(*row[1:])) for row in rows]
+
+
+def last_at(view: View, node_id: str) -> int | None:
+    """When anything was last recorded about a node."""
+    last: int | None = view.scalar(select(func.max(audit.c.at)).where(audit.c.node_id == node_id))
+    return last

@@ -6,11 +6,13 @@ A handshake's messages are stored before they are sent, so that a repeat is the 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     LargeBinary,
+    Row,
     String,
     Table,
     delete,
@@ -18,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import update as update_table
 
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -37,6 +40,7 @@ invitations = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("request_hash", String),  # of the first REQUEST that opened and verified
     Column("is_warned", Boolean, nullable=False),
+    Column("grants", LargeBinary),  # what the owner chose for whoever uses it, if not the default
 )
 
 handshakes = Table(
@@ -75,6 +79,7 @@ class Invitation:
     expires_at: int
     request_hash: str | None = None
     is_warned: bool = False
+    grants: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +106,19 @@ class Handshake:
 def find_invitation(view: View, intake: str) -> Invitation | None:
     """The invitation with this intake address."""
     row = view.one_or_none(select(invitations).where(invitations.c.intake == intake))
-    return None if row is None else Invitation(*row)
+    return None if row is None else _invitation(row)
 
 
 def load_invitations(view: View) -> list[Invitation]:
     """Every invitation that is remembered, oldest first."""
     rows = view.all(select(invitations).order_by(invitations.c.created_at))
-    return [Invitation(*row) for row in rows]
+    return [_invitation(row) for row in rows]
 
 
 def save_invitation(work: UnitOfWork, invitation: Invitation) -> None:
     """Keep a new invitation."""
-    work.insert(invitations, **asdict(invitation))
+    chosen = None if invitation.grants is None else orjson.dumps(invitation.grants)
+    work.insert(invitations, **asdict(invitation) | {"grants": chosen})
 
 
 def change_invitation(work: UnitOfWork, intake: str, **changes: Any) -> None:
@@ -157,3 +163,9 @@ def void_all(work: UnitOfWork) -> None:
     """Withdraw every invitation and forget every handshake: for a restored backup."""
     work.execute(update_table(invitations).values(ticket="void"))
     work.execute(delete(handshakes))
+
+
+def _invitation(row: Row[Any]) -> Invitation:
+    values = row._asdict()
+    chosen = values["grants"]
+    return Invitation(**values | {"grants": None if chosen is None else orjson.loads(chosen)})

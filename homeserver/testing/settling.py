@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from federation.connecting import DONE
+from federation.desk import DONE
 from federation.lines import Line
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations

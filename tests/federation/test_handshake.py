@@ -8,12 +8,14 @@ import pytest
 from federation import envelope, identity, invitation_links, own_identity
 from federation import handshake_messages as messages
 from federation.envelope import Envelope
-from federation.peers import NotNow, NotReachable
+from federation.issuing import NotReachable
+from federation.sentences import NotNow
 from federation.transport.memory import Passing
 from homeserver import errors
 from homeserver.config import FederationSettings
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations, peers
+from homeserver.storage.peers import Peer
 from tests.federation.conftest import (
     Meeting,
     are_connected,
@@ -22,6 +24,7 @@ from tests.federation.conftest import (
     standing,
     steps_of,
 )
+from tests.federation.node import Node
 
 DAY = 86_400.0
 
@@ -103,7 +106,16 @@ async def test_a_second_person_is_refused_warned_about_and_the_first_is_paused(
     warnings = [content for kind, content in notices_of(alice) if kind == "warning"]
     assert len(warnings) == 1
     assert warnings[0]["name"] == "eve"
-    assert warnings[0]["used_by"] == [{"server_name": bob.server_name, "name": "bob"}]
+    words = [node.federation.peers.words_with(_of(alice, node)) for node in (bob, eve)]
+    assert warnings[0]["words"] == words[1]
+    assert warnings[0]["used_by"] == [
+        {"server_name": bob.server_name, "name": "bob", "words": words[0]}
+    ]
+
+
+def _of(alice: Node, node: Node) -> Peer:
+    """Alice, as a node knows her."""
+    return node.federation.peers.find(alice.server_name)
 
 
 async def test_a_scanned_invitation_is_not_doubted(meeting: Meeting) -> None:

@@ -1,0 +1,47 @@
+"""Change what a peer may do: stored, told to the peer and recorded in one unit of work."""
+
+from federation import consent, consent_steps, grants
+from federation.consent import Standing
+from federation.consent_steps import Doing
+from federation.grants import Grants
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.storage import frames, peers
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import UnitOfWork
+
+STEP = "grants edited"
+
+
+def edit(work: UnitOfWork, peer: Peer, changes: JsonObject) -> Grants:
+    """Store other grants and tell the peer. Raises `InvalidParam`, changing nothing."""
+    edited = grants.edit(peer.grants, changes)
+    peers.change_peer(work, peer.server_name, grants=edited.model_dump())
+    if consent.is_connected(Standing(peer.standing)):
+        told = {"grants": grants.as_told(edited.model_dump())}
+        frames.queue_item(work, peer.server_name, frames.CONTROL, "grants", told)
+    return edited
+
+
+def record(work: UnitOfWork, peer: Peer, edited: Grants, doing: Doing) -> None:
+    """Enter into the audit trail what was before and is now; of a note only that it changed."""
+    detail = differences(peer.grants, edited.model_dump())
+    if detail:
+        consent_steps.note(work, peer, STEP, doing, detail)
+
+
+def differences(before: JsonObject, after: JsonObject) -> str:
+    """What differs, as a person reads it."""
+    changed = []
+    for name, value in after.items():
+        earlier = before.get(name)
+        if earlier != value and name == "note":
+            changed.append("note")
+        elif earlier != value:
+            changed.append(f"{name}: {_shown(earlier)} -> {_shown(value)}")
+    return ", ".join(changed)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
