@@ -207,6 +207,8 @@ class Database:
             with contextlib.suppress(exc.OperationalError):  # SQLite did it, if the disk is full
                 self._writing.exec_driver_sql("ROLLBACK")
             raise
+        for call in work.upon_commit:
+            call()
         self._position = work.position
         return _Committed(outcomes, work.topics, work.afterwards)
 
