@@ -10,7 +10,7 @@ from homeserver.matrix import identifiers, visibility
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.matrix.visibility import Viewpoint
-from homeserver.rooms import state
+from homeserver.rooms import state, veils
 from homeserver.rooms.state import HISTORY_VISIBILITY
 from homeserver.storage import events, room_state, rooms, sharing
 from homeserver.storage.events import StoredEvent
@@ -35,16 +35,19 @@ def load_readable(view: View, room_id: RoomId, user_id: UserId) -> Membership:
 
 def readable_state(view: View, membership: Membership) -> StateMap:
     """The state that somebody in the room sees now, and who has left saw last."""
+    room_id = membership.room_id
     if membership.membership == "join":
-        return room_state.current_state(view, membership.room_id)
+        current = room_state.current_state(view, room_id)
+        return veils.shown_state(view, room_id, current, veils.NOW)
     departure = events.find_event(view, membership.event_id)
     if departure is None or departure.state_after is None:
         raise errors.NotInRoom
-    return room_state.load_state(view, departure.state_after)
+    then = room_state.load_state(view, departure.state_after)
+    return veils.shown_state(view, room_id, then, membership.position)
 
 
 def visible(view: View, user_id: UserId, several: Iterable[StoredEvent]) -> list[StoredEvent]:
-    """Those events of one room that a user may see.
+    """Those events of one room that a user may see, as they are shown; see `veils`.
 
     Spec: client-server-api#room-history-visibility
     """
@@ -55,7 +58,7 @@ def visible(view: View, user_id: UserId, several: Iterable[StoredEvent]) -> list
             eyes = _Eyes(view, user_id, stored.event.room_id)
         if eyes.see(stored):
             seen.append(stored)
-    return seen
+    return veils.shown(view, user_id, seen)
 
 
 class _Eyes:
