@@ -7,8 +7,8 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_MOST_TRIES = 50
+_FIRST_PAUSE_S = 1.0
+_MOST_TRIES = 5
 
 
 class Ask(Protocol):
@@ -32,10 +32,9 @@ class AskForBytes(Protocol):
 
 
 class Patient:
-    """Asks again until the peer can be reached and has time.
+    """Asks again a few times if the peer cannot be reached or has no time.
 
-    For what is asked because of something the peer sent: that must not be lost for it, and nothing
-    else comes from the peer meanwhile.
+    For what is asked because of something the peer sent: mostly it is awake, and the line bad.
     """
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
@@ -45,7 +44,7 @@ class Patient:
     async def __call__(
         self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
     ) -> JsonObject:
-        """Raise PeerUnreachable only after most of an hour."""
+        """Raise PeerUnreachable if five tries were in vain."""
         pause = _FIRST_PAUSE_S
         for _ in range(_MOST_TRIES):
             try:
@@ -56,5 +55,5 @@ class Patient:
                 if refusal.extra.get("peer_errcode") != errors.LimitExceeded.errcode:
                     raise
             await self._clock.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            pause *= 2
         raise errors.PeerUnreachable

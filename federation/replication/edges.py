@@ -23,6 +23,8 @@ class Edge:
     earliest: tuple[EventId, ...] = ()
     # Our time in the room began at this depth.
     min_depth: int = 0
+    # What is unknown and not from before our time.
+    wanted: tuple[EventId, ...] = ()
 
 
 def edge_of(view: View, room: Room, given: Mapping[EventId, Event]) -> Edge:
@@ -36,7 +38,7 @@ def edge_of(view: View, room: Room, given: Mapping[EventId, Event]) -> Edge:
     before -= given.keys()
     before.difference_update(ends)
     known = events.load_events(view, before)
-    unknown = {one for one in before if one not in known or known[one].is_outlier}
+    unknown = {one for one in before if one not in known or not known[one].is_placed}
     if not unknown:
         return Edge(frozenset())
     holes = gaps.gaps_of(view, room.room_id, _MOST_GAPS)
@@ -47,4 +49,5 @@ def edge_of(view: View, room: Room, given: Mapping[EventId, Event]) -> Edge:
         tuple(one.event_id for one in given.values() if unknown & set(one.prev_events) - lost),
         (*ends, *sorted(lost)),
         min((one.event.depth for one in after_holes.values()), default=0),
+        tuple(sorted(unknown - lost)),
     )

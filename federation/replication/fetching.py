@@ -46,6 +46,11 @@ class Fetching:
         self._ask = ask
         self._cards = cards
 
+    @property
+    def own_name(self) -> ServerName:
+        """Our own server's name."""
+        return self._cards.own_name
+
     async def verify(
         self, peer: ServerName, room_id: RoomId, version: RoomVersion, pdus: Sequence[Any]
     ) -> list[Event]:
@@ -74,6 +79,18 @@ class Fetching:
         }
         answer = await self._ask(peer, "get_missing_events", body)
         return await self.verified(peer, room, bodies.listed(answer, "events")[:_EVENTS_PER_ASK])
+
+    async def ask_backfill(
+        self, peer: ServerName, room: Room, wanted: Sequence[EventId]
+    ) -> list[Event]:
+        """Events by their IDs and what came before them, from whom does not know what follows."""
+        body: JsonObject = {
+            "room_id": room.room_id,
+            "v": list(wanted[: bodies.EVENTS_PER_QUESTION]),
+            "limit": bodies.EVENTS_PER_QUESTION,
+        }
+        answer = await self._ask(peer, "backfill", body)
+        return await self.verified(peer, room, bodies.listed(answer, "pdus")[:_EVENTS_PER_ASK])
 
     async def ask_state_before(self, peer: ServerName, room: Room, event: Event) -> ToldState:
         """The state before an event, and the events of it and of its authority that we lack."""

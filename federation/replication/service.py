@@ -12,12 +12,14 @@ from federation.identity import Identity
 from federation.inbox import Finish, Inbox
 from federation.lines import Line
 from federation.replication import greetings
-from federation.replication.answers import Answers
+from federation.replication.answers import Answers, Outside
 from federation.replication.asking import Ask, Patient
+from federation.replication.browsing import Browsing
 from federation.replication.cards import Cards
 from federation.replication.entering import Entering
 from federation.replication.events import EventIntake
 from federation.replication.fetching import Fetching
+from federation.replication.holding import Holding
 from federation.replication.joining import Joining
 from federation.replication.people import People
 from federation.replication.updates import Updates
@@ -30,8 +32,10 @@ from homeserver.matrix.identifiers import ServerName
 from homeserver.media import Media
 from homeserver.ports import Clock
 from homeserver.rooms.aliases import RoomAliases
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.joining import Verify
 from homeserver.rooms.local_server import LocalServer
+from homeserver.rooms.spaces import Spaces
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -43,6 +47,8 @@ class Services:
     typing: Typing
     aliases: RoomAliases
     media: Media
+    directory: RoomDirectory
+    spaces: Spaces
 
 
 class Replication:
@@ -63,18 +69,25 @@ class Replication:
             database,
             Fetching(database, patient, Cards(database, patient, clock, own)),
             self.entering,
+            clock,
         )
+        self.holding = Holding(database, self.intake.placing, own.server_name, clock)
 
     @property
     def verify(self) -> Verify:
         """How the core has events checked that a peer answered with."""
         return self.fetching.verify
 
+    def start(self) -> None:
+        """Begin to try again what waits."""
+        self.holding.start()
+
     def greet(self, line: Line) -> None:
         """A connection opened: leave our keys there and go on in shared rooms.
 
         For `Lines.when_opened`, before the outbox starts.
         """
+        self.holding.hurry()
         greeting = asyncio.get_running_loop().create_task(
             self._database.write(lambda work: greetings.greet(work, line.peer))
         )
@@ -83,6 +96,7 @@ class Replication:
 
     async def close(self) -> None:
         """Finish what is being said."""
+        await self.holding.close()
         await asyncio.gather(*self._greetings, return_exceptions=True)
 
     def updates(self, typing: Typing) -> Updates:
@@ -92,8 +106,10 @@ class Replication:
     def answers(self, services: Services) -> Answers:
         """Everything that peers may ask."""
         joining = Joining(self._database, self._local, self._clock, self.cards, self.fetching)
-        people = People(self._database, services.aliases)
-        return Answers(self._database, self.cards, joining, people, services.media)
+        people = People(self._database, services.aliases, self._clock)
+        browsing = Browsing(self._database, services.directory, services.spaces)
+        outside = Outside(services.media, browsing)
+        return Answers(self._database, self.cards, joining, people, outside)
 
     def serve(self, requests: Requests, inbox: Inbox, services: Services) -> None:
         """Answer what peers ask, and take in what they send. Once, before anything is started."""
@@ -105,6 +121,7 @@ class Replication:
         inbox.register_control("leave", taking.take_in_leave)
         inbox.register_control(deposits.DEPOSIT, taking.take_in_deposit)
         inbox.register_control(deposits.DEPOSIT_USED, taking.take_in_deposit_used)
+        inbox.register_control(deposits.DEPOSIT_RENEW, taking.take_in_renewal)
         inbox.register_transactions(partial(take_in_transaction, self.intake, taking))
 
 

@@ -102,7 +102,7 @@ def _begin(work: UnitOfWork, create: Event) -> Room:
 def _is_placed(work: UnitOfWork, event: Event) -> bool:
     """Whether it came before, and not only as a part of some state."""
     stored = events.find_event(work, event.event_id)
-    return stored is not None and not stored.is_outlier
+    return stored is not None and stored.is_placed
 
 
 def _state_before(work: UnitOfWork, room: Room, event: Event, origin: Origin) -> int:

@@ -58,6 +58,8 @@ events = Table(
     # The device and transaction that made it, so that a repeated request makes no second one.
     Column("transaction_device", String),
     Column("transaction_id", String),
+    # When its sender says that it was made, in milliseconds since 1970.
+    Column("origin_server_ts", BigInteger),
     # The canonical bytes of the PDU; of a redacted event only what is left of it.
     Column("pdu", LargeBinary, nullable=False),
 )
@@ -65,6 +67,8 @@ events = Table(
 Index("ix_events_room_timeline", events.c.room_id, events.c.position, events.c.rank)
 # Which rooms have changed?
 Index("ix_events_position", events.c.position)
+# Which event of this room was nearest to some moment? Which ones are older than they may be?
+Index("ix_events_room_time", events.c.room_id, events.c.origin_server_ts)
 # Has this device sent this transaction already?
 Index("ix_events_transaction", events.c.transaction_device, events.c.transaction_id)
 
@@ -101,6 +105,11 @@ class StoredEvent:
         if self.position is None:
             raise ValueError("an event outside the timeline has no place in it")
         return Point(self.position, self.rank)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it has a place in the graph: shown, hidden or rejected there."""
+        return self.position is not None or self.state_before is not None
 
     @property
     def is_outlier(self) -> bool:
@@ -287,6 +296,7 @@ def _row(stored: StoredEvent) -> dict[str, Any]:
         "redacted_by": stored.redacted_by,
         "transaction_device": device_id,
         "transaction_id": transaction_id,
+        "origin_server_ts": stored.event.origin_server_ts,
         "pdu": canonical_json.encode_checked(stored.event.pdu),
     }
 

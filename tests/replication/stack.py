@@ -12,7 +12,8 @@ from federation import filling, grants, own_identity, payloads
 from federation.filling import Offer
 from federation.own_identity import OwnIdentity
 from federation.replication import media_parts
-from federation.replication.answers import Answers
+from federation.replication.answers import Answers, Outside
+from federation.replication.browsing import Browsing
 from federation.replication.cards import Cards
 from federation.replication.entering import Entering
 from federation.replication.events import EventIntake
@@ -31,10 +32,12 @@ from homeserver.media import Media, MediaFiles, MediaSettings, RemoteFiles
 from homeserver.ports import PeerFile, Requester
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.joining import Asking
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.sending import RoomSender
+from homeserver.rooms.spaces import Spaces
 from homeserver.storage import accounts, events, frames, peers, room_state, rooms
 from homeserver.storage.accounts import Device
 from homeserver.storage.database import Database
@@ -148,15 +151,17 @@ class Server:
         self.typing = Typing(self.database, self.board, self.wire)
         self.cards = Cards(self.database, self.wire.ask, self.clock, self.own.identity)
         self.fetching = Fetching(self.database, self.wire.ask, self.cards)
-        self.intake = EventIntake(self.database, self.fetching, Entering(self.clock))
+        self.intake = EventIntake(self.database, self.fetching, Entering(self.clock), self.clock)
         self.updates = Updates(self.local, self.clock, self.cards, self.typing)
-        self.aliases = RoomAliases(self.database, self.local, self.wire)
+        self.aliases = RoomAliases(self.database, self.local, self.wire, self.clock)
+        directory = RoomDirectory(self.database, self.local, self.wire)
+        spaces = Spaces(self.database, self.local, self.wire, self.clock, self.aliases)
         self.answers = Answers(
             self.database,
             self.cards,
             Joining(self.database, self.local, self.clock, self.cards, self.fetching),
-            People(self.database, self.aliases),
-            self.media,
+            People(self.database, self.aliases, self.clock),
+            Outside(self.media, Browsing(self.database, directory, spaces)),
         )
 
     def _build_rooms(self, entropy: Entropy) -> None:

@@ -23,10 +23,12 @@ from homeserver.ports import Requester, SystemClock, SystemEntropy
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.joining import Asking
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.sending import RoomSender
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
@@ -78,17 +80,19 @@ class WholeServer(Server):
         self.media = Media(self.database, files, remote, clock, limits)
         self.board = TypingBoard(clock, entropy)
         self.typing = Typing(self.database, self.board, self.network)
-        self.aliases = RoomAliases(self.database, self.local, self.network)
+        self.aliases = RoomAliases(self.database, self.local, self.network, self.clock)
         asking = Asking(self.network, self.replication.verify, self.local)
         self.creator = RoomCreator(self.database, self.local, clock, entropy)
         self.sender = RoomSender(self.database, self.local, clock)
         self.membership = Membership(self.database, self.local, clock, self.aliases, asking)
         backfilling = Backfilling(self.database, self.network, self.replication.verify)
         self.pages = RoomTimeline(self.database, clock, backfilling)
+        directory = RoomDirectory(self.database, self.local, self.network)
+        spaces = Spaces(self.database, self.local, self.network, clock, self.aliases)
         self.replication.serve(
             self.federation.requests,
             self.federation.inbox,
-            Services(self.typing, self.aliases, self.media),
+            Services(self.typing, self.aliases, self.media, directory, spaces),
         )
         self.federation.lines.when_opened.insert(0, self.replication.greet)
 

@@ -1,0 +1,235 @@
+"""Give verified events of a room their place: fetch what they rest on, append, or say what is left.
+
+Everything that has to be asked is asked before a unit of work opens. Doing it again with the same
+events changes nothing.
+
+Spec: server-server-api#pdus
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from federation.replication import edges
+from federation.replication.edges import Edge
+from federation.replication.fetching import Fetching, ToldState
+from federation.replication.verification import Room
+from homeserver import errors, metrics
+from homeserver.matrix.events import Event, StateMap
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName
+from homeserver.rooms import appending, taking_in
+from homeserver.rooms.appending import Origin
+from homeserver.rooms.state import MissingEvents
+from homeserver.storage import events
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork
+
+_log = logging.getLogger(__name__)
+
+# How many events one unit of work appends: the writer is shared.
+_BATCH = 50
+# How much of a gap is fetched at once. What is older is for pages of history.
+_MOST_MISSING = 5_000
+_MOST_ROUNDS = 100
+# How many events may need a state of their own at one time; the others come later.
+_MOST_STATES = 5
+
+# Whatever belongs into the unit of work of the last effect.
+Finish = Callable[[UnitOfWork], None]
+
+
+def nothing_more(_work: UnitOfWork) -> None:
+    """There is nothing beside the events."""
+
+
+@dataclass(slots=True)
+class Placed:
+    """What became of some events: whether `finish` has run, and which have no place yet, why."""
+
+    is_finished: bool = False
+    left: list[Event] = field(default_factory=list)
+    reason: str = ""
+
+
+class Placing:
+    """Brings events that came from peers into the rooms' graphs."""
+
+    def __init__(self, database: Database, fetching: Fetching) -> None:
+        self._database = database
+        self._fetching = fetching
+
+    async def place(
+        self,
+        peer: ServerName,
+        room: Room,
+        arrived: Sequence[Event],
+        finish: Finish = nothing_more,
+    ) -> Placed:
+        """Append events; what they rest on and we lack is fetched from this peer.
+
+        No event is dropped because the peer is away or does not answer: it is left.
+        """
+        placed = Placed()
+        waiting = list(arrived)
+        try:
+            waiting = await self._with_past(peer, room, waiting)
+        except errors.HomeserverError as error:
+            placed.reason = _why(error)
+            _log.info("no past of events peer=%s reason=%s", peer, placed.reason)
+        waiting, placed.is_finished = await self._append_all(peer, waiting, finish)
+        waiting = await self._append_with_states(peer, room, waiting, placed, finish)
+        given = {event.event_id for event in arrived}
+        placed.left = [event for event in (*placed.left, *waiting) if event.event_id in given]
+        placed.is_finished = placed.is_finished and not placed.left
+        return placed
+
+    async def _append_with_states(
+        self, peer: ServerName, room: Room, waiting: list[Event], placed: Placed, finish: Finish
+    ) -> list[Event]:
+        """Go on where a state lets us; returns what was not tried."""
+        for _ in range(_MOST_STATES):
+            if not waiting or placed.reason == _AWAY:
+                break
+            first, *rest = waiting
+            why = await self._append_with_state(peer, room, first)
+            if why is not None:
+                placed.left.append(first)
+                placed.reason = why
+            waiting, placed.is_finished = await self._append_all(peer, rest, finish)
+        return waiting
+
+    async def _with_past(self, peer: ServerName, room: Room, arrived: list[Event]) -> list[Event]:
+        """These events after those that lead to them from what we have, causes first."""
+        given = {event.event_id: event for event in arrived}
+        for _ in range(_MOST_ROUNDS):
+            edge = self._edge(room, given)
+            if not edge.latest or len(given) - len(arrived) >= _MOST_MISSING:
+                break
+            fresh = await self._earlier(peer, room, edge, given)
+            if not fresh:
+                break
+            given |= fresh
+        live = self._edge(room, given).unknown
+        return _following(given, live, {event.event_id for event in arrived})
+
+    async def _earlier(
+        self, peer: ServerName, room: Room, edge: Edge, given: Mapping[EventId, Event]
+    ) -> dict[EventId, Event]:
+        """What lies before the edge, from a peer that has the events at it or only their past."""
+
+        def fresh(told: Sequence[Event]) -> dict[EventId, Event]:
+            return {
+                one.event_id: one
+                for one in told
+                if one.event_id not in given and one.depth >= edge.min_depth
+            }
+
+        found = fresh(await self._fetching.ask_missing_events(peer, room, edge))
+        return found or fresh(await self._fetching.ask_backfill(peer, room, edge.wanted))
+
+    def _edge(self, room: Room, given: Mapping[EventId, Event]) -> Edge:
+        return self._database.read(lambda view: edges.edge_of(view, room, given))
+
+    async def _append_all(
+        self, peer: ServerName, waiting: Sequence[Event], finish: Finish
+    ) -> tuple[list[Event], bool]:
+        """Append in batches; returns those that rest on something we lack, or that all is done."""
+        stuck: list[Event] = []
+        for start in range(0, len(waiting), _BATCH):
+            is_last = start + _BATCH >= len(waiting) and not stuck
+            batch = _Batch(peer, waiting[start : start + _BATCH], finish if is_last else None)
+            stuck += await self._database.write(batch.append)
+        return stuck, bool(waiting) and not stuck
+
+    async def _append_with_state(self, peer: ServerName, room: Room, event: Event) -> str | None:
+        """Append an event whose past stays unknown, with the state before it as the peer tells.
+
+        Returns why that was not possible.
+        """
+        try:
+            told = await self._fetching.ask_state_before(peer, room, event)
+            await self._database.write(lambda work: _append_told(work, peer, event, told))
+        except errors.HomeserverError as error:
+            _log.info("no state for an event peer=%s reason=%s", peer, type(error).__name__)
+            return _why(error)
+        return None
+
+
+_AWAY = errors.PeerUnreachable.__name__
+
+
+def _why(error: errors.HomeserverError) -> str:
+    return type(error).__name__
+
+
+def _following(
+    given: Mapping[EventId, Event], unknown: Collection[EventId], arrived: Collection[EventId]
+) -> list[Event]:
+    """What arrived, after those fetched events that follow something we have; causes first.
+
+    The others are history from before our time in the room, and belong into pages.
+    """
+    graph = {
+        event_id: [one for one in event.prev_events if one in given]
+        for event_id, event in given.items()
+    }
+    kept: dict[EventId, Event] = {}
+    for event_id in TopologicalSorter(graph).static_order():
+        event = given[event_id]
+        is_live = any(one in kept or _is_ours(one, given, unknown) for one in event.prev_events)
+        if is_live or event_id in arrived:
+            kept[event_id] = event
+    return list(kept.values())
+
+
+def _is_ours(
+    event_id: EventId, given: Mapping[EventId, Event], unknown: Collection[EventId]
+) -> bool:
+    return event_id not in given and event_id not in unknown
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one unit of work appends; `finish` follows if nothing of it is stuck."""
+
+    peer: ServerName
+    events: Sequence[Event]
+    finish: Finish | None
+
+    def append(self, work: UnitOfWork) -> list[Event]:
+        """Append all of it; returns the events that rest on something we lack."""
+        stuck: list[Event] = []
+        origin, room = Origin(self.peer), None
+        for event in self.events:
+            try:
+                room = appending.append(work, event, origin, room).room
+            except MissingEvents:
+                stuck.append(event)
+            except errors.HomeserverError as error:
+                metrics.bump("events_refused")
+                _log.info("refused an event peer=%s reason=%s", self.peer, type(error).__name__)
+        if self.finish is not None and not stuck:
+            self.finish(work)
+        return stuck
+
+
+def _append_told(work: UnitOfWork, peer: ServerName, event: Event, told: ToldState) -> None:
+    """Believe the peer about the state only where we cannot know it ourselves."""
+    taking_in.take_in_outliers(work, told.outliers)
+    try:
+        appending.append(work, event, Origin(peer))
+    except MissingEvents:
+        state = _state_of(work, event.room_id, told)
+        appending.append(work, event, Origin(peer, state_before=state))
+
+
+def _state_of(work: UnitOfWork, room_id: RoomId, told: ToldState) -> StateMap:
+    found = events.load_events(work, told.state_ids)
+    missing = told.state_ids - found.keys()
+    if missing:
+        raise MissingEvents(missing)
+    state = [one.event for one in found.values() if not one.is_rejected]
+    if any(not one.is_state or one.room_id != room_id for one in state):
+        raise errors.BadEvent("That is not the state of this room.")
+    return {one.key: one.event_id for one in state}
