@@ -15,6 +15,7 @@ from federation.handshake_payloads import Keys, Opened, Want
 from federation.ratchets.interface import PRE_KEY, AcceptedSession, OlmMessage, Undecryptable
 from federation.turn_state import TurnState
 from homeserver import errors, metrics
+from homeserver.encryption import peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.storage import channels, groups, notices
 
@@ -185,6 +186,7 @@ def start_over(state: TurnState, envelope: Envelope) -> None:
     what the peer has seen.
     """
     groups.forget_everything(state.work)
+    peer_deposits.forget_after_restore(state.work, identity.to_text(state.party.token()))
     account, _ = state.party.sessions.create_account(state.node_id)
     channels.delete_in_flight(state.work, state.peer)
     state.in_flight = None

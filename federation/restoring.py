@@ -5,10 +5,11 @@ Runs before the server is started. Every connection comes up paused, for the own
 
 from dataclasses import replace
 
-from federation import consent_steps, repair
+from federation import consent_steps, identity, repair
 from federation.consent import Standing, Step
 from federation.consent_steps import Doing
 from federation.turn_state import ChannelClosed, Party, TurnState
+from homeserver.encryption import peer_deposits
 from homeserver.storage import channels, groups, invitations, notices, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -25,6 +26,7 @@ def void(work: UnitOfWork, party: Party) -> list[Peer]:
             consent_steps.take(work, peer, Step.EXPIRED, Doing(now, "server", _WHY))
     invitations.void_all(work)
     groups.forget_everything(work)
+    peer_deposits.forget_after_restore(work, identity.to_text(party.token()))
     paused = []
     for peer in peers.load_peers(work):
         _destroy_session(work, party, peer)

@@ -5,8 +5,6 @@ from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import accounts, frames, rooms, sharing
 from homeserver.storage.unit_of_work import UnitOfWork
 
-_MOST_LOOKED_AT = 1_000
-
 
 def greet(work: UnitOfWork, peer: ServerName) -> None:
     """Leave our keys with the peer, and send the newest event of each room we share.
@@ -14,10 +12,7 @@ def greet(work: UnitOfWork, peer: ServerName) -> None:
     After a new consent nothing of those rooms is queued any more: the newest event shows the peer
     that it missed something, and it asks for it. Where nothing was missed this changes nothing.
     """
-    waiting = frames.waiting_items(work, peer, frames.CONTROL, _MOST_LOOKED_AT)
-    if not any(item.kind == deposits.DEPOSIT for item in waiting):
-        body = deposits.deposit_for(work, peer)
-        frames.queue_item(work, peer, frames.CONTROL, deposits.DEPOSIT, body)
+    deposits.queue_for(work, peer)
     owner = accounts.find_owner(work)
     for shared in rooms.rooms_of(work, owner, rooms.JOINED) if owner is not None else ():
         if peer in sharing.present_servers(work, shared.room_id):

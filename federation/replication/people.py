@@ -10,6 +10,7 @@ from homeserver.encryption import device_keys
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName, UserId
+from homeserver.ports import Clock
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.storage import peers
 from homeserver.storage.database import Database
@@ -21,9 +22,10 @@ _NAME = frozenset({"displayname"})
 class People:
     """Questions about our users."""
 
-    def __init__(self, database: Database, aliases: RoomAliases) -> None:
+    def __init__(self, database: Database, aliases: RoomAliases, clock: Clock) -> None:
         self._database = database
         self._aliases = aliases
+        self._clock = clock
 
     async def answer_profile(self, peer: ServerName, body: JsonObject) -> JsonObject:
         """As much of a profile as the peer's grant allows.
@@ -58,13 +60,15 @@ class People:
         users = [UserId(user) for user in asked.device_keys]
         return self._database.read(lambda view: device_keys.answer_query(view, users))
 
-    async def answer_keys_claim(self, _peer: ServerName, body: JsonObject) -> JsonObject:
+    async def answer_keys_claim(self, peer: ServerName, body: JsonObject) -> JsonObject:
         """One key for each device asked.
 
         Spec: server-server-api#post_matrixfederationv1userkeysclaim
         """
-        asked = bodies.read(bodies.KeysClaim, body).one_time_keys
-        found = await self._database.write(lambda work: device_keys.answer_claim(work, asked))
+        asked, now_ms = bodies.read(bodies.KeysClaim, body).one_time_keys, self._clock.now_ms()
+        found = await self._database.write(
+            lambda work: device_keys.answer_claim(work, asked, peer, now_ms)
+        )
         return {"one_time_keys": found}
 
 

@@ -17,7 +17,7 @@ from federation.replication import access, verification
 from federation.replication.cards import Cards
 from federation.replication.verification import Room
 from homeserver import ephemeral, errors, metrics
-from homeserver.encryption import deposits, to_device
+from homeserver.encryption import deposits, peer_deposits, to_device
 from homeserver.ephemeral import Typing
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
@@ -60,11 +60,12 @@ class LeaveTold(_MembershipTold):
 
 @payloads.register(f"control.{deposits.DEPOSIT}")
 class DepositTold(Payload):
-    """Device lists and keys of the peer's users; `deposits` looks at what is inside."""
+    """Device lists and keys of the peer's users; `peer_deposits` looks at what is inside."""
 
     grant = CONNECTION
 
     users: JsonObject
+    round: str | None = Field(default=None, max_length=64)
 
 
 @payloads.register(f"control.{deposits.DEPOSIT_USED}")
@@ -74,6 +75,15 @@ class DepositUsedTold(Payload):
     grant = CONNECTION
 
     used: JsonObject
+
+
+@payloads.register(f"control.{deposits.DEPOSIT_RENEW}")
+class DepositRenewTold(Payload):
+    """The peer no longer knows which keys of our deposit it has handed out."""
+
+    grant = CONNECTION
+
+    round: str = Field(min_length=1, max_length=64)
 
 
 class Updates:
@@ -103,7 +113,7 @@ class Updates:
         elif kind == "m.presence":
             ephemeral.take_in_presence(work, peer, edu, self._clock.now_ms())
         elif kind == to_device.EDU_TYPE:
-            to_device.take_in_to_device(work, peer, _content(edu))
+            to_device.take_in_to_device(work, peer, _content(edu), self._clock.now_ms())
 
     def take_in_items(
         self, work: UnitOfWork, peer: ServerName, items: Sequence[JsonObject]
@@ -113,7 +123,7 @@ class Updates:
             if item.get("kind") != to_device.EDU_TYPE:
                 continue
             try:
-                to_device.take_in_to_device(work, peer, _body(item))
+                to_device.take_in_to_device(work, peer, _body(item), self._clock.now_ms())
             except errors.HomeserverError as error:
                 metrics.bump("to_device_refused")
                 _log.info("refused a message peer=%s reason=%s", peer, type(error).__name__)
@@ -136,11 +146,16 @@ class Updates:
 
     def take_in_deposit(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Keep the keys that a peer leaves with us."""
-        deposits.take_in_deposit(work, peer, body, self._clock.now_ms())
+        peer_deposits.take_in_deposit(work, peer, body, self._clock.now_ms())
 
     def take_in_deposit_used(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Replace the keys of ours that a peer has handed out."""
-        deposits.take_in_deposit_used(work, peer, body)
+        deposits.take_in_deposit_used(work, peer, body, self._clock.now_ms())
+
+    def take_in_renewal(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
+        """Give the peer keys that it cannot have handed out."""
+        told = payloads.read(DepositRenewTold, body)
+        deposits.take_in_renewal(work, peer, told.round, self._clock.now_ms())
 
     def _verified(self, work: UnitOfWork, peer: ServerName, told: _MembershipTold) -> Event:
         """The membership event, signed by the peer for a user of its own."""

@@ -9,7 +9,14 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from homeserver import errors
-from homeserver.encryption import deposits, key_material, key_shapes, peer_lists
+from homeserver.encryption import (
+    deposits,
+    key_material,
+    key_shapes,
+    peer_deposits,
+    peer_lists,
+    reports,
+)
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import (
@@ -27,6 +34,7 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 # Clients wait for this before they send; a peer that is awake answers in far less.
 _PATIENCE_S = 1.0
 _USERS_LIMIT = 1_000
+_REPORTED_LIMIT = 1_000
 
 
 # The algorithm of the key that is wanted for each device.
@@ -43,6 +51,7 @@ class DeviceKeys:
         self._peers = peers
         self._clock = clock
         self._server_name = server_name
+        self._reported: dict[tuple[UserId, DeviceId], int] = {}
 
     async def query(self, requester: Requester, asked: Mapping[str, Sequence[str]]) -> JsonObject:
         """Answer for every user asked: from the store, or from a peer that is awake.
@@ -86,14 +95,16 @@ class DeviceKeys:
         now_ms = self._clock.now_ms()
 
         def take(work: UnitOfWork) -> JsonObject:
-            found = answer_claim(work, local)
+            found = answer_claim(work, local, self._server_name, now_ms)
             failures: JsonObject = {}
             for (server, claims), answer in zip(remote.items(), answers, strict=True):
                 _merge(found, answer or {})
                 missing = _missing(claims, found)
-                _merge(found, deposits.take_from_deposit(work, server, missing, now_ms))
-                if answer is None and _missing(claims, found):
+                _merge(found, peer_deposits.take_from_deposit(work, server, missing, now_ms))
+                missing = _missing(claims, found)
+                if answer is None and missing:
                     failures[server] = {}
+                reports.report_no_key(work, server, self._not_reported(missing, now_ms), now_ms)
             return {"one_time_keys": found, "failures": failures}
 
         return await self._database.write(take)
@@ -110,6 +121,18 @@ class DeviceKeys:
             return sorted(changed & (visible | {requester.user_id}))
 
         return {"changed": self._database.read(find), "left": []}
+
+    def _not_reported(self, missing: _Claims, now_ms: int) -> dict[UserId, list[DeviceId]]:
+        """The devices without a key whose owners ours was not told about today."""
+        if len(self._reported) > _REPORTED_LIMIT:
+            self._reported.clear()
+        fresh: dict[UserId, list[DeviceId]] = {}
+        for user_id, devices in missing.items():
+            for device_id in devices:
+                if now_ms - self._reported.get((user_id, device_id), 0) >= deposits.DAY_MS:
+                    self._reported[user_id, device_id] = now_ms
+                    fresh.setdefault(user_id, []).append(device_id)
+        return fresh
 
     async def _fetch_lists(self, unknown: Mapping[ServerName, Sequence[UserId]]) -> set[ServerName]:
         """Ask peers for lists we do not hold and store them; the servers that did not answer."""
@@ -160,8 +183,12 @@ def answer_query(view: View, users: Collection[UserId]) -> JsonObject:
     return answer
 
 
-def answer_claim(work: UnitOfWork, wanted: _Claims) -> JsonObject:
+def answer_claim(
+    work: UnitOfWork, wanted: _Claims, asked_by: ServerName, now_ms: int
+) -> JsonObject:
     """Take keys of our own users' devices; the value of `one_time_keys` in the answer.
+
+    A peer that has used up its share of a device's one-time keys gets the fallback key.
 
     Spec: server-server-api#post_matrixfederationv1userkeysclaim
     """
@@ -169,7 +196,7 @@ def answer_claim(work: UnitOfWork, wanted: _Claims) -> JsonObject:
     found: JsonObject = {}
     for user_id in sorted(ours):
         for device_id, algorithm in wanted[user_id].items():
-            key = _take_key(work, user_id, device_id, algorithm)
+            key = _take_key(work, (user_id, device_id), algorithm, asked_by, now_ms)
             if key is not None:
                 found.setdefault(user_id, {})[device_id] = key
     return found
@@ -188,15 +215,27 @@ def forget_peer(work: UnitOfWork, peer: ServerName) -> None:
     """Destroy what a peer deposited with us and give up what was reserved for it (revoke)."""
     encryption.delete_keys_of_server(work, peer)
     encryption.delete_users_of_server(work, peer)
+    encryption.forget_rounds(work, peer)
 
 
 def _take_key(
-    work: UnitOfWork, user_id: UserId, device_id: DeviceId, algorithm: str
+    work: UnitOfWork,
+    device: tuple[UserId, DeviceId],
+    algorithm: str,
+    asked_by: ServerName,
+    now_ms: int,
 ) -> JsonObject | None:
-    key = encryption.claim_one_time_key(
-        work, user_id, device_id, algorithm
-    ) or encryption.claim_fallback_key(work, user_id, device_id, algorithm)
-    return None if key is None else {f"{algorithm}:{key[0]}": canonical_json.decode(key[1])}
+    is_ours = server_of(device[0]) == asked_by
+    if is_ours or not deposits.has_taken_enough(work, device, asked_by, now_ms):
+        one_time = encryption.claim_one_time_key(work, *device, algorithm)
+        if one_time is not None:
+            key_id, key = one_time
+            encryption.note_spent(work, device, (algorithm, key_id), asked_by, now_ms)
+            return {f"{algorithm}:{key_id}": canonical_json.decode(key)}
+    fallback = encryption.claim_fallback_key(work, *device, algorithm)
+    if fallback is None:
+        return None
+    return {f"{algorithm}:{fallback[0]}": canonical_json.decode(fallback[1])}
 
 
 def _parse_users(asked: Collection[str]) -> list[UserId]:

@@ -6,7 +6,7 @@ Spec: client-server-api#send-to-device-messaging
 from collections.abc import Iterator, Mapping
 
 from homeserver import errors
-from homeserver.encryption import peer_lists
+from homeserver.encryption import peer_lists, reports
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId, parse_user_id, server_of
@@ -49,15 +49,12 @@ class ToDevice:
         edus = list(_edus(requester.user_id, event_type, txn_id, remote))
 
         def deliver(work: UnitOfWork) -> None:
+            name, now_ms = f"to_device/{event_type}/{txn_id}", self._clock.now_ms()
             if not accounts.use_transaction(
-                work,
-                requester.user_id,
-                requester.device_id,
-                f"to_device/{event_type}/{txn_id}",
-                self._clock.now_ms(),
+                work, requester.user_id, requester.device_id, name, now_ms
             ):
                 return
-            _put_into_inboxes(work, requester.user_id, event_type, local)
+            _put_into_inboxes(work, (requester.user_id, event_type, now_ms), local)
             connected = peers.connected_servers(work) if edus else frozenset()
             for server, edu in edus:
                 if server in connected:
@@ -69,7 +66,7 @@ class ToDevice:
         return server_of(parse_user_id(user_id)) == self._server_name
 
 
-def take_in_to_device(work: UnitOfWork, peer: ServerName, edu: JsonObject) -> None:
+def take_in_to_device(work: UnitOfWork, peer: ServerName, edu: JsonObject, now_ms: int) -> None:
     """Put what a peer's user sent into our devices' inboxes.
 
     Spec: server-server-api#send-to-device-messaging
@@ -79,12 +76,18 @@ def take_in_to_device(work: UnitOfWork, peer: ServerName, edu: JsonObject) -> No
         raise errors.BadJson("A to-device message has a sender and a type.")
     if not isinstance(messages, dict) or len(messages) > peer_lists.USERS_LIMIT:
         raise errors.BadJson("A to-device message has messages by user and device.")
-    _put_into_inboxes(work, peer_lists.check_user_of(peer, sender), event_type, messages)
+    checked = peer_lists.check_user_of(peer, sender)
+    _put_into_inboxes(work, (checked, event_type, now_ms), messages, peer)
 
 
 def _put_into_inboxes(
-    work: UnitOfWork, sender: UserId, event_type: str, messages: Mapping[str, object]
+    work: UnitOfWork,
+    sent: tuple[UserId, str, int],
+    messages: Mapping[str, object],
+    peer: ServerName | None = None,
 ) -> None:
+    """Deliver messages by user and device; `sent` is by whom, of which type, and when."""
+    sender, event_type, now_ms = sent
     for user_id in sorted(accounts.users_with_accounts(work, [UserId(user) for user in messages])):
         by_device = messages[user_id]
         if not isinstance(by_device, dict):
@@ -93,7 +96,8 @@ def _put_into_inboxes(
             (device_id, _encode({"sender": sender, "type": event_type, "content": content}))
             for device_id, content in _addressed(work, user_id, by_device)
         ]
-        encryption.save_to_device(work, user_id, rows)
+        dropped = encryption.save_to_device(work, user_id, rows, peer)
+        reports.report_dropped(work, user_id, dropped, now_ms)
 
 
 def _addressed(

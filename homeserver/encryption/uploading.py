@@ -3,8 +3,8 @@
 Spec: client-server-api#uploading-keys
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from homeserver import errors
@@ -19,6 +19,8 @@ from homeserver.storage.unit_of_work import UnitOfWork
 
 # Clients keep 50 to 100; what is beyond this is a mistake or mischief.
 _ONE_TIME_KEYS_LIMIT = 1_000
+# How long a key that was given away is known, should its upload be repeated.
+_REMEMBERED_MS = 30 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,16 @@ def _save_fallback_keys(
     if not keys:
         return False
     known = {
-        (one.device_id, one.algorithm): (one.key_id, one.key)
+        (one.device_id, one.algorithm): one
         for one in encryption.fallback_keys_of(work, requester.user_id)
     }
-    fresh = [
-        one for one in keys if known.get((one.device_id, one.algorithm)) != (one.key_id, one.key)
-    ]
+    fresh = []
+    for one in keys:
+        before = known.get((one.device_id, one.algorithm))
+        if before is None:
+            fresh.append(one)
+        elif (before.key_id, before.key) != (one.key_id, one.key):
+            fresh.append(replace(one, previous_key_id=before.key_id))
     encryption.save_fallback_keys(work, fresh)
     return bool(fresh)
 
@@ -111,20 +117,45 @@ def _save_fallback_keys(
 def _save_one_time_keys(
     work: UnitOfWork, requester: Requester, keys: tuple[OneTimeKey, ...]
 ) -> tuple[dict[str, int], bool]:
-    """Store the keys that are not here yet; the counts, and whether there were any."""
+    """Store the keys that are not here yet; the counts, and whether there were any.
+
+    A key that was given away meanwhile, while its upload was repeated, does not come back.
+    """
     stored = encryption.one_time_keys_of(work, requester.user_id, requester.device_id)
-    known = {(one.algorithm, one.key_id): one.key for one in stored}
-    fresh = [one for one in keys if (one.algorithm, one.key_id) not in known]
-    if any(known.get((one.algorithm, one.key_id), one.key) != one.key for one in keys):
-        raise errors.InvalidParam("A one-time key with that ID exists already.")
+    fresh = _fresh(work, requester, stored, keys)
     if len(stored) + len(fresh) > _ONE_TIME_KEYS_LIMIT:
-        raise errors.InvalidParam("That are too many one-time keys.")
+        raise errors.TooLarge(f"A device keeps at most {_ONE_TIME_KEYS_LIMIT} one-time keys here.")
     encryption.save_one_time_keys(work, fresh)
     counts = {"signed_curve25519": 0}
     for one in (*stored, *fresh):
         if one.reserved_for is None:
             counts[one.algorithm] = counts.get(one.algorithm, 0) + 1
     return counts, bool(fresh)
+
+
+def _fresh(
+    work: UnitOfWork,
+    requester: Requester,
+    stored: Sequence[OneTimeKey],
+    keys: tuple[OneTimeKey, ...],
+) -> list[OneTimeKey]:
+    """The keys that were never here, in the order of their uploads even if the clock goes back."""
+    if not keys:
+        return []
+    known = {(one.algorithm, one.key_id): one.key for one in stored}
+    if any(known.get((one.algorithm, one.key_id), one.key) != one.key for one in keys):
+        raise errors.InvalidParam("A one-time key with that ID exists already.")
+    spent = encryption.spent_among(
+        work, requester.user_id, requester.device_id, [one.key_id for one in keys]
+    )
+    now_ms = keys[0].uploaded_at
+    encryption.forget_spent(work, requester.user_id, requester.device_id, now_ms - _REMEMBERED_MS)
+    newest = max((one.uploaded_at for one in stored), default=0)
+    return [
+        replace(one, uploaded_at=max(now_ms, newest))
+        for one in keys
+        if (one.algorithm, one.key_id) not in known and (one.algorithm, one.key_id) not in spent
+    ]
 
 
 def _one_time_keys(

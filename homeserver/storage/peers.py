@@ -48,6 +48,8 @@ peers = Table(
 )
 
 ACTIVE, _PAUSED = "active", "paused"
+# The standings of peers whose owners and ours agreed.
+CONNECTED = (ACTIVE, _PAUSED)
 _EVERYTHING_PAUSED = "federation_paused"
 # A grant that is not a yes or no is refused by these values.
 _REFUSALS = (False, 0, "no", "none", None)
@@ -86,7 +88,7 @@ _BY_NODE = select(peers).where(peers.c.node_id == bindparam("node_id"))
 _STANDING = select(peers.c.standing, peers.c.alarm).where(
     peers.c.server_name == bindparam("server_name")
 )
-_CONNECTED = select(peers.c.server_name).where(peers.c.standing.in_((ACTIVE, _PAUSED)))
+_CONNECTED = select(peers.c.server_name).where(peers.c.standing.in_(CONNECTED))
 
 
 def permits(grants: Mapping[str, Any], grant: str) -> bool:

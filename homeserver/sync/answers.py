@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from homeserver.encryption import deposits
 from homeserver.ephemeral import presence
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId
@@ -48,8 +49,8 @@ def device_keys(view: View, asked: Asked) -> JsonObject:
     owner, device_id = asked.user_id, asked.requester.device_id
     return {
         "device_one_time_keys_count": encryption.one_time_key_counts(view, owner, device_id),
-        "device_unused_fallback_key_types": encryption.unused_fallback_types(
-            view, owner, device_id
+        "device_unused_fallback_key_types": deposits.unused_fallback_types(
+            view, owner, device_id, asked.now_ms
         ),
     }
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.encryption import deposits, device_keys
+from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from tests.accounts.serving import ALICE, BOB, BOBS, Device, Served, with_password
 from tests.encryption import keys
@@ -101,7 +101,7 @@ async def test_a_signature_on_another_person_is_shown_to_the_signer_only(
     await prepared(alice)
     master = keys.cross_signing_key("master", "bob", BOB)
     body = keys.deposit_of_bob(master_key=master)
-    await served.database.write(lambda work: deposits.take_in_deposit(work, BOBS, body, 1))
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
     signed = keys.signed_by("user", master)
     answer = await alice.post(SIGN, {BOB: {keys.signer("bob").public: signed}})
     assert answer == {"failures": {}}

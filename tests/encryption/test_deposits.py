@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from homeserver import errors
-from homeserver.encryption import deposits
+from homeserver.encryption import deposits, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, ServerName
 from homeserver.storage import encryption, frames
@@ -34,7 +34,7 @@ async def deposit(served: Served, server: ServerName = BOBS) -> JsonObject:
 
 async def take_in(served: Served, **of_bob: Any) -> None:
     body, now = keys.deposit_of_bob(**of_bob), served.clock.now_ms()
-    await served.database.write(lambda work: deposits.take_in_deposit(work, BOBS, body, now))
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, now))
 
 
 async def claim(alice: Device) -> JsonObject:
@@ -60,6 +60,7 @@ async def test_a_device_with_a_fallback_key_gives_that(served: Served, alice: De
         "self_signing_key": keys.whole_set()["self_signing_key"],
         "one_time_keys": {},
         "fallback_keys": {"PHONE": fallback},
+        "previous_fallback_keys": {},
     }
     assert counts(served) == {"signed_curve25519": 1}
 
@@ -96,7 +97,7 @@ async def test_keys_a_peer_has_used_are_replaced(served: Served, alice: Device) 
     first = queued(served)[-1][1]["users"][ALICE]["one_time_keys"]["PHONE"]
     used = next(iter(first)).partition(":")[2]
     body = {"used": {ALICE: {"PHONE": [used, "never existed"]}}}
-    await served.database.write(lambda work: deposits.take_in_deposit_used(work, BOBS, body))
+    await served.database.write(lambda work: deposits.take_in_deposit_used(work, BOBS, body, 1))
     kind, fresh = queued(served)[-1]
     second = fresh["users"][ALICE]["one_time_keys"]["PHONE"]
     assert kind == "deposit"
@@ -115,8 +116,8 @@ async def test_every_change_of_devices_is_deposited_with_every_peer(
     await alice.post("/logout", {})
     for server in (BOBS, CAROLS):
         sent = queued(served, server)
-        assert [kind for kind, _ in sent] == ["deposit"] * 3
-        assert [len(body["users"][ALICE]["device_keys"]) for _, body in sent] == [1, 1, 0]
+        assert [kind for kind, _ in sent] == ["deposit"]  # the newest takes the others' place
+        assert [len(body["users"][ALICE]["device_keys"]) for _, body in sent] == [0]
 
 
 async def test_fresh_one_time_keys_fill_up_a_deposit_that_lacked_some(
@@ -130,7 +131,7 @@ async def test_fresh_one_time_keys_fill_up_a_deposit_that_lacked_some(
     held = [
         len(body["users"][ALICE]["one_time_keys"].get("PHONE", {})) for _, body in queued(served)
     ]
-    assert held == [0, 3]
+    assert held == [3]
 
 
 async def test_a_sleeping_peers_keys_come_from_its_deposit(served: Served, alice: Device) -> None:
@@ -142,7 +143,10 @@ async def test_a_sleeping_peers_keys_come_from_its_deposit(served: Served, alice
     assert queued(served) == [("deposit_used", {"used": {BOB: {"TAB": ["a"]}}})]
     for _ in range(2):
         assert await claim(alice) == {"one_time_keys": {BOB: fallback}, "failures": {}}
-    assert len(queued(served)) == 1
+    assert queued(served)[1:] == [("deposit_used", {"used": {BOB: {"TAB": ["f"]}}})]
+    await take_in(served, fallback_keys=fallback)
+    assert await claim(alice) == {"one_time_keys": {BOB: fallback}, "failures": {}}
+    assert len(queued(served)) == 2
 
 
 async def test_a_key_used_while_the_next_deposit_was_on_its_way_is_not_used_twice(
@@ -202,7 +206,7 @@ async def test_syncs_hear_of_a_deposit_only_if_the_devices_are_others(served: Se
 async def test_a_deposit_that_is_wrong_changes_nothing(served: Served, body: Any) -> None:
     position = served.database.position
     with pytest.raises(errors.HomeserverError):
-        await served.database.write(lambda work: deposits.take_in_deposit(work, BOBS, body, 1))
+        await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
     assert served.database.position == position
 
 
@@ -215,4 +219,4 @@ async def test_a_server_has_only_so_many_users(served: Served) -> None:
 
 async def _take_in_user(served: Served, user: str) -> None:
     body: JsonObject = {"users": {user: {}}}
-    await served.database.write(lambda work: deposits.take_in_deposit(work, BOBS, body, 1))
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from homeserver import errors
-from homeserver.encryption import deposits, device_keys
+from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId
-from homeserver.storage import encryption
 from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log_in, with_password
 from tests.encryption import keys
 
@@ -108,7 +107,7 @@ async def test_wrong_one_time_keys_are_refused(alice: Device, kind: str, wrong: 
 
 def unused(served: Served) -> list[str]:
     return served.database.read(
-        lambda view: encryption.unused_fallback_types(view, ALICE, DeviceId("PHONE"))
+        lambda view: deposits.unused_fallback_types(view, ALICE, DeviceId("PHONE"), 0)
     )
 
 
@@ -243,7 +242,7 @@ async def test_a_peer_that_answers_nothing_leaves_what_it_deposited(
     fallback = {"TAB": keys.one_time_keys("f", user_id=BOB, fallback=True)}
     body = keys.deposit_of_bob(fallback_keys=fallback)
     now = served.clock.now_ms()
-    await served.database.write(lambda work: deposits.take_in_deposit(work, BOBS, body, now))
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, now))
     assert await claim(alice, BOB, "TAB") == {"one_time_keys": {BOB: fallback}, "failures": {}}
 
 
@@ -257,7 +256,7 @@ async def test_peers_learn_of_our_own_users_only(served: Served, alice: Device) 
     )
     await alice.post("/keys/device_signing/upload", keys.whole_set())
     await served.database.write(
-        lambda work: deposits.take_in_deposit(work, BOBS, keys.deposit_of_bob(), 0)
+        lambda work: peer_deposits.take_in_deposit(work, BOBS, keys.deposit_of_bob(), 0)
     )
     answer = served.database.read(lambda view: device_keys.answer_query(view, [ALICE, BOB]))
     assert answer == {
@@ -268,14 +267,16 @@ async def test_peers_learn_of_our_own_users_only(served: Served, alice: Device) 
     wanted = device_keys.parse_claims(
         {user: {"PHONE": "signed_curve25519", "TAB": "x"} for user in (ALICE, BOB)}
     )
-    claimed = await served.database.write(lambda work: device_keys.answer_claim(work, wanted))
+    claimed = await served.database.write(
+        lambda work: device_keys.answer_claim(work, wanted, BOBS, 1)
+    )
     assert claimed == {ALICE: {"PHONE": keys.one_time_keys("a")}}
 
 
 async def test_nothing_of_a_forgotten_peer_is_left(served: Served, alice: Device) -> None:
     fallback = {"TAB": keys.one_time_keys("f", user_id=BOB, fallback=True)}
     body = keys.deposit_of_bob(fallback_keys=fallback)
-    await served.database.write(lambda work: deposits.take_in_deposit(work, BOBS, body, 0))
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 0))
     await served.database.write(lambda work: device_keys.forget_peer(work, BOBS))
     assert (await query(alice, BOB))["failures"] == {BOBS: {}}
     assert (await claim(alice, BOB, "TAB"))["failures"] == {BOBS: {}}

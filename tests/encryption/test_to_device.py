@@ -9,7 +9,7 @@ from homeserver import errors
 from homeserver.encryption import to_device
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId
-from homeserver.storage import encryption, frames
+from homeserver.storage import encryption, frames, notices
 from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log_in
 from tests.encryption import keys
 
@@ -77,11 +77,36 @@ async def test_an_inbox_that_nobody_reads_stays_bounded(
 ) -> None:
     from homeserver.storage.encryption import to_device as storage
 
-    short = storage._TOO_OLD.offset(None).offset(3)
-    monkeypatch.setattr(storage, "_TOO_OLD", short)
+    monkeypatch.setattr(storage, "INBOX_LIMIT", 3)
     for number in range(5):
         await send(alice, str(number), {ALICE: {"PHONE": {"a": number}}})
     assert inbox(served, "PHONE") == [message({"a": number}) for number in (2, 3, 4)]
+    told = served.database.read(notices.newest)
+    assert [(one.kind, one.content) for one in told] == [
+        ("inbox_full", {"device_id": "PHONE", "lost": 1})
+    ]
+    assert (
+        served.database.read(lambda view: encryption.to_device_lost(view, ALICE, DeviceId("PHONE")))
+        == 2
+    )
+
+
+async def test_one_peer_cannot_push_out_what_others_sent(
+    served: Served, alice: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from homeserver.storage.encryption import to_device as storage
+
+    monkeypatch.setattr(storage, "PEER_LIMIT", 2)
+    await send(alice, "1", {ALICE: {"PHONE": {"a": "mine"}}})
+    for number in range(5):
+        body = {"sender": BOB, "type": "m.test", "messages": {ALICE: {"PHONE": {"a": number}}}}
+        await served.database.write(
+            lambda work, body=body: to_device.take_in_to_device(work, BOBS, body, 1)  # type: ignore[misc]
+        )
+    assert inbox(served, "PHONE") == [
+        message({"a": "mine"}),
+        *(message({"a": number}, BOB) for number in (3, 4)),
+    ]
 
 
 async def test_messages_to_a_connected_server_wait_in_its_outbox(
@@ -129,7 +154,7 @@ def edu(**changes: Any) -> JsonObject:
 
 
 async def take_in(served: Served, body: JsonObject) -> None:
-    await served.database.write(lambda work: to_device.take_in_to_device(work, BOBS, body))
+    await served.database.write(lambda work: to_device.take_in_to_device(work, BOBS, body, 1))
 
 
 async def test_a_peers_message_reaches_our_device(served: Served, alice: Device) -> None:

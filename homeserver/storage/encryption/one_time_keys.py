@@ -52,6 +52,7 @@ fallback_keys = Table(
     Column("key", LargeBinary, nullable=False),
     Column("uploaded_at", BigInteger, nullable=False),
     Column("is_used", Boolean, nullable=False),
+    Column("previous_key_id", String),  # the device keeps that one too
 )
 
 
@@ -79,6 +80,7 @@ class FallbackKey:
     key: bytes
     uploaded_at: int
     is_used: bool = False
+    previous_key_id: str | None = None
 
 
 _ONE_TIME_KEYS = select(one_time_keys).where(
@@ -117,10 +119,9 @@ _FALLBACK = select(fallback_keys.c.key_id, fallback_keys.c.key, fallback_keys.c.
     fallback_keys.c.algorithm == bindparam("algorithm"),
     fallback_keys.c.uploaded_at >= bindparam("not_before"),
 )
-_UNUSED = select(fallback_keys.c.algorithm).where(
+_TYPES = select(fallback_keys.c.algorithm, fallback_keys.c.is_used).where(
     fallback_keys.c.user_id == bindparam("user_id"),
     fallback_keys.c.device_id == bindparam("device_id"),
-    fallback_keys.c.is_used.is_(False),
 )
 
 
@@ -139,10 +140,11 @@ def one_time_key_counts(view: View, user_id: UserId, device_id: DeviceId) -> dic
     return {"signed_curve25519": 0} | {row[0]: row[1] for row in rows}
 
 
-def unused_fallback_types(view: View, user_id: UserId, device_id: DeviceId) -> list[str]:
-    """The algorithms for which a device has a fallback key that nobody was given."""
-    rows = view.all(_UNUSED, {"user_id": user_id, "device_id": device_id})
-    return [row.algorithm for row in rows]
+def fallback_types(view: View, user_id: UserId, device_id: DeviceId) -> tuple[list[str], list[str]]:
+    """The algorithms of a device's fallback keys: those given away, and those that were not."""
+    rows = view.all(_TYPES, {"user_id": user_id, "device_id": device_id})
+    used = [row.algorithm for row in rows if row.is_used]
+    return used, [row.algorithm for row in rows if not row.is_used]
 
 
 def save_one_time_keys(work: UnitOfWork, keys: Iterable[OneTimeKey]) -> None:
@@ -191,8 +193,8 @@ def spend_one_time_key(
 
 def claim_fallback_key(
     work: UnitOfWork, user_id: UserId, device_id: DeviceId, algorithm: str, not_before: int = 0
-) -> tuple[str, bytes] | None:
-    """The device's fallback key, from now on marked as used."""
+) -> tuple[str, bytes, bool] | None:
+    """The device's fallback key, from now on marked as used: its ID, JSON, and if it was before."""
     key = {"user_id": user_id, "device_id": device_id, "algorithm": algorithm}
     row = work.one_or_none(_FALLBACK, key | {"not_before": not_before})
     if row is None:
@@ -208,7 +210,7 @@ def claim_fallback_key(
             .values(is_used=True)
         )
         work.execute(used)
-    return row.key_id, row.key
+    return row.key_id, row.key, row.is_used
 
 
 def fallback_keys_of(view: View, user_id: UserId) -> list[FallbackKey]:
@@ -244,6 +246,21 @@ def reserve_one_time_keys(
             one_time_keys.c.key_id.in_([row.key_id for row in rows]),
         )
         .values(reserved_for=peer)
+    )
+
+
+def mark_fallback_used(
+    work: UnitOfWork, user_id: UserId, device_id: DeviceId, key_ids: Sequence[str]
+) -> None:
+    """A peer has handed out these fallback keys; those that were replaced since do not matter."""
+    work.execute(
+        update(fallback_keys)
+        .where(
+            fallback_keys.c.user_id == user_id,
+            fallback_keys.c.device_id == device_id,
+            fallback_keys.c.key_id.in_(key_ids),
+        )
+        .values(is_used=True)
     )
 
 
@@ -284,8 +301,35 @@ def delete_keys_of_devices(
         )
 
 
+def delete_one_time_keys(
+    work: UnitOfWork, user_id: UserId, reserved_for: ServerName | None = None
+) -> None:
+    """Forget a user's one-time keys: all of them, or those a peer holds. Fallback keys stay."""
+    unwanted = delete(one_time_keys).where(one_time_keys.c.user_id == user_id)
+    if reserved_for is not None:
+        unwanted = unwanted.where(one_time_keys.c.reserved_for == reserved_for)
+    work.execute(unwanted)
+
+
+def spend_all_of_server(work: UnitOfWork, server: ServerName) -> None:
+    """Hand out none of the one-time keys a peer has deposited so far."""
+    of_server = one_time_keys.c.user_id.endswith(f":{server}", autoescape=True)
+    work.execute(update(one_time_keys).where(of_server).values(reserved_for=SPENT))
+
+
 def delete_keys_of_server(work: UnitOfWork, server: ServerName) -> None:
     """Forget what a peer deposited, and give up what is reserved for it; part of revoking it."""
     for table in (one_time_keys, fallback_keys):
         work.execute(delete(table).where(table.c.user_id.endswith(f":{server}", autoescape=True)))
     work.execute(delete(one_time_keys).where(one_time_keys.c.reserved_for == server))
+
+
+def void_one_time_keys(work: UnitOfWork, owner: UserId) -> None:
+    """After a restore: any of these may have been handed out since the backup was made.
+
+    The owner's devices make fresh ones; a peer's count as handed out, until it leaves others.
+    """
+    work.execute(delete(one_time_keys).where(one_time_keys.c.user_id == owner))
+    work.execute(
+        update(one_time_keys).where(one_time_keys.c.user_id != owner).values(reserved_for=SPENT)
+    )

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, bindparam, delete
 from sqlalchemy import select as choose
 
-from homeserver.matrix.identifiers import DeviceId, UserId
+from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
 from homeserver.storage import wake_ups
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
-# A device that never syncs again must not fill the disk: what is older than this falls out.
+# A device that never syncs again must not fill the disk: the oldest messages fall out. One peer's
+# share is half of it, so that no peer can push out what others sent.
 INBOX_LIMIT = 10_000
+PEER_LIMIT = INBOX_LIMIT // 2
 
 to_device_messages = Table(
     "to_device_messages",
@@ -21,7 +24,17 @@ to_device_messages = Table(
     Column("user_id", String, nullable=False),
     Column("device_id", String, nullable=False),
     Column("message", LargeBinary, nullable=False),  # JSON: sender, type, content
+    Column("peer", String),  # the sender's server; null for our own
     Index("ix_to_device_messages_device", "user_id", "device_id", "position"),
+)
+
+# How many messages fell out of each inbox.
+to_device_losses = Table(
+    "to_device_losses",
+    metadata,
+    Column("user_id", String, primary_key=True),
+    Column("device_id", String, primary_key=True),
+    Column("lost", BigInteger, nullable=False),
 )
 
 
@@ -47,40 +60,80 @@ _SINCE = (
     .order_by(to_device_messages.c.position)
     .limit(bindparam("limit"))
 )
-_TOO_OLD = (
+_FROM_PEER = to_device_messages.c.peer == bindparam("peer")
+_OLDEST_BEYOND = (
     choose(to_device_messages.c.position)
     .where(*_OF_DEVICE)
     .order_by(to_device_messages.c.position.desc())
-    .offset(INBOX_LIMIT)
+    .offset(bindparam("most"))
     .limit(1)
 )
+_OLDEST_BEYOND_OF_PEER = _OLDEST_BEYOND.where(_FROM_PEER)
 _DELETE_UP_TO = delete(to_device_messages).where(
     *_OF_DEVICE, to_device_messages.c.position <= bindparam("until")
+)
+_DELETE_OF_PEER = _DELETE_UP_TO.where(_FROM_PEER)
+_LOST = choose(to_device_losses.c.lost).where(
+    to_device_losses.c.user_id == bindparam("user_id"),
+    to_device_losses.c.device_id == bindparam("device_id"),
 )
 
 
 def save_to_device(
-    work: UnitOfWork, user_id: UserId, messages: Iterable[tuple[DeviceId, bytes]]
-) -> None:
-    """Put messages into the inboxes of the user's devices, and wake their syncs."""
-    rows = [
+    work: UnitOfWork,
+    user_id: UserId,
+    messages: Iterable[tuple[DeviceId, bytes]],
+    peer: ServerName | None = None,
+) -> dict[DeviceId, int]:
+    """Put messages into the inboxes of the user's devices, and wake their syncs.
+
+    `peer` is the sender's server if it is not ours. Returns how many older messages fell out,
+    by device.
+    """
+    rows: list[dict[str, Any]] = [
         {
             "position": work.next_position(),
             "user_id": user_id,
             "device_id": device_id,
             "message": message,
+            "peer": peer,
         }
         for device_id, message in messages
     ]
     if not rows:
-        return
+        return {}
     work.insert_many(to_device_messages, rows)
-    for device_id in {row["device_id"] for row in rows}:
-        key = {"user_id": user_id, "device_id": device_id}
-        too_old = work.scalar(_TOO_OLD, key)
-        if too_old is not None:
-            work.execute(_DELETE_UP_TO, key | {"until": too_old})
     work.wake(wake_ups.SYNC)
+    devices = {row["device_id"] for row in rows}
+    dropped = {one: _drop_beyond(work, user_id, one, peer) for one in devices}
+    return {device_id: count for device_id, count in dropped.items() if count}
+
+
+def _drop_beyond(
+    work: UnitOfWork, user_id: UserId, device_id: DeviceId, peer: ServerName | None
+) -> int:
+    """Keep an inbox within its bounds, and count what fell out of it."""
+    of_device = {"user_id": user_id, "device_id": device_id}
+    if work.scalar(_OLDEST_BEYOND, of_device | {"most": min(PEER_LIMIT, INBOX_LIMIT)}) is None:
+        return 0  # as it nearly always is
+    dropped = 0
+    if peer is not None:
+        from_peer = of_device | {"peer": peer}
+        until = work.scalar(_OLDEST_BEYOND_OF_PEER, from_peer | {"most": PEER_LIMIT})
+        if until is not None:
+            dropped += work.execute(_DELETE_OF_PEER, from_peer | {"until": until}).rowcount
+    until = work.scalar(_OLDEST_BEYOND, of_device | {"most": INBOX_LIMIT})
+    if until is not None:
+        dropped += work.execute(_DELETE_UP_TO, of_device | {"until": until}).rowcount
+    if dropped:
+        lost = to_device_lost(work, user_id, device_id) + dropped
+        work.upsert(to_device_losses, of_device | {"lost": lost})
+    return dropped
+
+
+def to_device_lost(view: View, user_id: UserId, device_id: DeviceId) -> int:
+    """How many messages fell out of a device's inbox because nobody fetched them."""
+    return int(view.scalar(_LOST, {"user_id": user_id, "device_id": device_id}) or 0)
 
 
 def to_device_since(
@@ -101,8 +154,7 @@ def delete_to_device_up_to(
 
 def delete_inboxes(work: UnitOfWork, user_id: UserId, device_ids: Sequence[DeviceId]) -> None:
     """Forget what waits for devices that are gone."""
-    work.execute(
-        delete(to_device_messages).where(
-            to_device_messages.c.user_id == user_id, to_device_messages.c.device_id.in_(device_ids)
+    for table in (to_device_messages, to_device_losses):
+        work.execute(
+            delete(table).where(table.c.user_id == user_id, table.c.device_id.in_(device_ids))
         )
-    )

@@ -1,0 +1,207 @@
+"""Keys that peers left here, and what is handed out of them while their servers sleep."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from homeserver import errors
+from homeserver.encryption import key_shapes, peer_lists, reports
+from homeserver.encryption.deposits import DEPOSIT_RENEW, DEPOSIT_USED, LIFETIME_MS
+from homeserver.encryption.peer_lists import DeviceList
+from homeserver.matrix import canonical_json
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
+from homeserver.storage import accounts, encryption, frames, peers, withdrawing
+from homeserver.storage.encryption import FallbackKey, OneTimeKey
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+_KEYS_PER_DEVICE = 50
+_Keys = Annotated[dict[str, Any], Field(max_length=_KEYS_PER_DEVICE)]
+_KeysByDevice = Annotated[dict[str, _Keys], Field(max_length=peer_lists.DEVICES_LIMIT)]
+_Spent = set[tuple[DeviceId, str, str]]
+
+
+class DepositOfUser(DeviceList):
+    """One user's part of a deposit."""
+
+    one_time_keys: _KeysByDevice = Field(default_factory=dict)
+    fallback_keys: _KeysByDevice = Field(default_factory=dict)
+    previous_fallback_keys: Annotated[
+        dict[str, str], Field(max_length=peer_lists.DEVICES_LIMIT)
+    ] = Field(default_factory=dict)
+
+
+class Deposit(BaseModel):
+    """What a peer leaves with us, by user; `round` is what we asked for after a restore."""
+
+    users: Annotated[dict[str, DepositOfUser], Field(max_length=peer_lists.USERS_LIMIT)]
+    round: Annotated[str, Field(max_length=64)] | None = None
+
+
+def take_in_deposit(work: UnitOfWork, peer: ServerName, body: JsonObject, now_ms: int) -> None:
+    """Keep what a peer deposited for its own users, in place of what it deposited before."""
+    try:
+        deposit = Deposit.model_validate(body)
+    except ValidationError as error:
+        raise errors.BadJson from error
+    asked = encryption.asked_round(work, peer)
+    is_trusted = asked is None or deposit.round == asked
+    for user_id, given in deposit.users.items():
+        checked = peer_lists.check_user_of(peer, user_id)
+        peer_lists.save(work, checked, given, now_ms)
+        fallback = _fallback_keys(checked, given, now_ms)
+        known = {
+            (one.device_id, one.algorithm): one
+            for one in encryption.fallback_keys_of(work, checked)
+        }
+        reports.report_unreadable(work, peer, checked, _gone(known, fallback), now_ms)
+        spent = {
+            (one.device_id, one.algorithm, one.key_id)
+            for one in encryption.reserved_keys_of(work, checked)
+        }
+        one_time = _one_time_keys(checked, given, spent, now_ms) if is_trusted else []
+        encryption.replace_keys_of_user(work, checked, one_time, _still_used(known, fallback))
+    if not is_trusted and asked is not None:
+        _ask_again(work, peer, asked)
+
+
+def take_from_deposit(
+    work: UnitOfWork, peer: ServerName, wanted: Mapping[UserId, Mapping[DeviceId, str]], now_ms: int
+) -> JsonObject:
+    """Hand out keys a peer deposited, and tell it which of them.
+
+    The answer has the form of `one_time_keys` in a claim; what is not there is missing in it.
+    """
+    found: JsonObject = {}
+    used: JsonObject = {}
+    not_before = _not_before(work, peer, now_ms)
+    for user_id, devices in wanted.items():
+        for device_id, algorithm in devices.items():
+            taken = _take(work, (user_id, device_id), algorithm, not_before)
+            if taken is None:
+                continue
+            key_id, key, is_news = taken
+            given = {f"{algorithm}:{key_id}": canonical_json.decode(key)}
+            found.setdefault(user_id, {})[device_id] = given
+            if is_news:
+                used.setdefault(user_id, {}).setdefault(device_id, []).append(key_id)
+    if used and peer in peers.connected_servers(work):
+        frames.queue_item(work, peer, frames.CONTROL, DEPOSIT_USED, {"used": used})
+    return found
+
+
+def _take(
+    work: UnitOfWork, device: tuple[UserId, DeviceId], algorithm: str, not_before: int
+) -> tuple[str, bytes, bool] | None:
+    """A key's ID and JSON, and whether its owner does not know yet that it is used."""
+    one_time = encryption.spend_one_time_key(work, *device, algorithm, not_before)
+    if one_time is not None:
+        return *one_time, True
+    fallback = encryption.claim_fallback_key(work, *device, algorithm, not_before)
+    return None if fallback is None else (fallback[0], fallback[1], not fallback[2])
+
+
+def forget_after_restore(work: UnitOfWork, round_name: str) -> None:
+    """This database is an old copy: nobody knows which one-time keys were given away since.
+
+    Those of the owner's devices are deleted, and their clients make others. Those that peers
+    deposited are not handed out; each peer is asked for others.
+    """
+    owner = accounts.find_owner(work)
+    if owner is not None:
+        encryption.delete_one_time_keys(work, owner)
+    for peer in sorted(peers.connected_servers(work)):
+        encryption.spend_all_of_server(work, peer)
+        encryption.ask_round(work, peer, round_name)
+        _ask_again(work, peer, round_name)
+
+
+def _ask_again(work: UnitOfWork, peer: ServerName, round_name: str) -> None:
+    withdrawing.withdraw(work, peer, DEPOSIT_RENEW)
+    frames.queue_item(work, peer, frames.CONTROL, DEPOSIT_RENEW, {"round": round_name})
+
+
+def _not_before(view: View, peer: ServerName, now_ms: int) -> int:
+    """The oldest deposit that may be handed out: any, if the server was heard lately.
+
+    As long as it is heard it sends each new deposit at once, so what we hold is the newest.
+    """
+    known = peers.find_peer(view, peer)
+    heard_at = 0 if known is None else known.heard_at or 0
+    return 0 if heard_at >= now_ms - LIFETIME_MS else now_ms - LIFETIME_MS
+
+
+def _one_time_keys(
+    user_id: UserId, given: DepositOfUser, spent: _Spent, now_ms: int
+) -> list[OneTimeKey]:
+    """The keys of a deposit. One that we handed out while it was on its way stays spent."""
+    return [
+        OneTimeKey(
+            user_id,
+            device_id,
+            algorithm,
+            key_id,
+            key,
+            now_ms,
+            encryption.SPENT if (device_id, algorithm, key_id) in spent else None,
+        )
+        for device_id, algorithm, key_id, key in _checked(given.one_time_keys)
+    ]
+
+
+def _fallback_keys(user_id: UserId, given: DepositOfUser, now_ms: int) -> list[FallbackKey]:
+    keys = {
+        (device_id, algorithm): FallbackKey(
+            user_id,
+            device_id,
+            algorithm,
+            key_id,
+            key,
+            now_ms,
+            previous_key_id=given.previous_fallback_keys.get(device_id),
+        )
+        for device_id, algorithm, key_id, key in _checked(given.fallback_keys)
+    }
+    return list(keys.values())
+
+
+def _still_used(
+    known: Mapping[tuple[DeviceId, str], FallbackKey], fresh: list[FallbackKey]
+) -> list[FallbackKey]:
+    """The same key again stays used, so that its owner is told once."""
+    used = {(one.device_id, one.key_id) for one in known.values() if one.is_used}
+    return [
+        FallbackKey(
+            one.user_id,
+            one.device_id,
+            one.algorithm,
+            one.key_id,
+            one.key,
+            one.uploaded_at,
+            (one.device_id, one.key_id) in used,
+            one.previous_key_id,
+        )
+        for one in fresh
+    ]
+
+
+def _gone(
+    known: Mapping[tuple[DeviceId, str], FallbackKey], fresh: list[FallbackKey]
+) -> list[DeviceId]:
+    """Devices that got something under a fallback key which they may not have any more."""
+    gone = []
+    for one in fresh:
+        held = known.get((one.device_id, one.algorithm))
+        is_kept = held is None or held.key_id in (one.key_id, one.previous_key_id)
+        if not is_kept and held is not None and held.is_used:
+            gone.append(one.device_id)
+    return gone
+
+
+def _checked(given: Mapping[str, Mapping[str, Any]]) -> list[tuple[DeviceId, str, str, bytes]]:
+    return [
+        (DeviceId(device_id), *key_shapes.check_one_time_key(name, key))
+        for device_id, keys in given.items()
+        for name, key in keys.items()
+    ]

@@ -1,0 +1,71 @@
+"""Tell the owner what a friend's device will not be able to read, and what was not kept."""
+
+from collections.abc import Collection, Mapping
+
+from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
+from homeserver.storage import encryption, notices, peers
+from homeserver.storage.unit_of_work import UnitOfWork
+
+# Kinds of notices.
+NO_KEY = "no_key"
+UNREADABLE = "unreadable"
+INBOX_FULL = "inbox_full"
+
+_TELL_EVERY = 1_000
+
+
+def report_no_key(
+    work: UnitOfWork,
+    peer: ServerName,
+    missing: Mapping[UserId, Collection[DeviceId]],
+    now_ms: int,
+) -> None:
+    """There was no key for these devices: what is written to them now stays unreadable there."""
+    known = peers.find_peer(work, peer)
+    if known is None or known.standing not in peers.CONNECTED:
+        return
+    listed = {
+        (one.user_id, one.device_id) for one in encryption.find_device_keys(work, list(missing))
+    }
+    for user_id, devices in missing.items():
+        there = sorted(one for one in devices if (user_id, one) in listed)
+        if there:
+            content = {
+                "server_name": peer,
+                "name": known.name,
+                "user_id": user_id,
+                "devices": there,
+                "last_heard_at": known.heard_at,
+            }
+            notices.tell_owner(work, now_ms, NO_KEY, known.node_id, content)
+
+
+def report_unreadable(
+    work: UnitOfWork,
+    peer: ServerName,
+    user_id: UserId,
+    devices: Collection[DeviceId],
+    now_ms: int,
+) -> None:
+    """Devices came back without the fallback key that was given to ours meanwhile."""
+    known = peers.find_peer(work, peer) if devices else None
+    if known is None:
+        return
+    content = {
+        "server_name": peer,
+        "name": known.name,
+        "user_id": user_id,
+        "devices": sorted(devices),
+    }
+    notices.tell_owner(work, now_ms, UNREADABLE, known.node_id, content)
+
+
+def report_dropped(
+    work: UnitOfWork, user_id: UserId, dropped: Mapping[DeviceId, int], now_ms: int
+) -> None:
+    """Messages fell out of inboxes that nobody fetches: said at the first one of each thousand."""
+    for device_id, count in dropped.items():
+        lost = encryption.to_device_lost(work, user_id, device_id)
+        if (lost - count) // _TELL_EVERY < lost // _TELL_EVERY or lost == count:
+            content = {"device_id": device_id, "lost": lost}
+            notices.tell_owner(work, now_ms, INBOX_FULL, "", content)

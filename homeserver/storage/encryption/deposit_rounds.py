@@ -1,0 +1,50 @@
+"""Which deposits may be trusted after a copy came back from a backup.
+
+A server that was restored does not remember which one-time keys it has handed out. It asks each
+peer for a new round: keys that were in no deposit before.
+"""
+
+from sqlalchemy import Column, String, Table, delete, select
+
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage.tables import metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+deposit_rounds = Table(
+    "deposit_rounds",
+    metadata,
+    Column("peer", String, primary_key=True),
+    Column("asked", String),  # the round that we asked the peer for
+    Column("given", String),  # the round that the peer asked us for
+)
+
+
+def asked_round(view: View, peer: ServerName) -> str | None:
+    """The round whose keys of a peer we may hand out; None for any."""
+    found: str | None = view.scalar(
+        select(deposit_rounds.c.asked).where(deposit_rounds.c.peer == peer)
+    )
+    return found
+
+
+def given_round(view: View, peer: ServerName) -> str | None:
+    """The round that a peer asked for; it stands in every deposit for it."""
+    found: str | None = view.scalar(
+        select(deposit_rounds.c.given).where(deposit_rounds.c.peer == peer)
+    )
+    return found
+
+
+def ask_round(work: UnitOfWork, peer: ServerName, name: str) -> None:
+    """From now on only keys of this round count."""
+    work.upsert(deposit_rounds, {"peer": peer, "asked": name}, ("asked",))
+
+
+def give_round(work: UnitOfWork, peer: ServerName, name: str) -> None:
+    """Name this round in deposits for the peer."""
+    work.upsert(deposit_rounds, {"peer": peer, "given": name}, ("given",))
+
+
+def forget_rounds(work: UnitOfWork, peer: ServerName) -> None:
+    """Part of revoking a peer."""
+    work.execute(delete(deposit_rounds).where(deposit_rounds.c.peer == peer))

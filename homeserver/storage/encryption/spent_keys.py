@@ -1,0 +1,78 @@
+"""One-time keys that were given away: none of them is given again, and nobody takes too many."""
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, delete, func, select
+
+from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
+from homeserver.storage.tables import metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+spent_one_time_keys = Table(
+    "spent_one_time_keys",
+    metadata,
+    Column("user_id", String, primary_key=True),
+    Column("device_id", String, primary_key=True),
+    Column("algorithm", String, primary_key=True),
+    Column("key_id", String, primary_key=True),
+    Column("spent_by", String, nullable=False),  # the server whose user took it
+    Column("spent_at", BigInteger, nullable=False),
+    Index("ix_spent_one_time_keys_by", "user_id", "device_id", "spent_by", "spent_at"),
+)
+
+_OF_DEVICE = (
+    spent_one_time_keys.c.user_id == bindparam("user_id"),
+    spent_one_time_keys.c.device_id == bindparam("device_id"),
+)
+_SPENT = select(spent_one_time_keys.c.algorithm, spent_one_time_keys.c.key_id).where(
+    *_OF_DEVICE, spent_one_time_keys.c.key_id.in_(bindparam("key_ids", expanding=True))
+)
+_COUNT = (
+    select(func.count())
+    .select_from(spent_one_time_keys)
+    .where(
+        *_OF_DEVICE,
+        spent_one_time_keys.c.spent_by == bindparam("spent_by"),
+        spent_one_time_keys.c.spent_at > bindparam("after"),
+    )
+)
+_FORGET = delete(spent_one_time_keys).where(
+    *_OF_DEVICE, spent_one_time_keys.c.spent_at < bindparam("before")
+)
+
+
+def note_spent(
+    work: UnitOfWork, device: tuple[UserId, DeviceId], key: tuple[str, str], by: ServerName, at: int
+) -> None:
+    """Remember that a key, named by algorithm and ID, was given to a server."""
+    (user_id, device_id), (algorithm, key_id) = device, key
+    work.upsert(
+        spent_one_time_keys,
+        {
+            "user_id": user_id,
+            "device_id": device_id,
+            "algorithm": algorithm,
+            "key_id": key_id,
+            "spent_by": by,
+            "spent_at": at,
+        },
+    )
+
+
+def spent_among(
+    view: View, user_id: UserId, device_id: DeviceId, key_ids: list[str]
+) -> set[tuple[str, str]]:
+    """Which of these key IDs were given away before: algorithm and ID."""
+    of = {"user_id": user_id, "device_id": device_id, "key_ids": key_ids}
+    return {(row.algorithm, row.key_id) for row in view.all(_SPENT, of)}
+
+
+def count_spent(
+    view: View, user_id: UserId, device_id: DeviceId, by: ServerName, after: int
+) -> int:
+    """How many of a device's keys a server has taken since."""
+    of = {"user_id": user_id, "device_id": device_id, "spent_by": by, "after": after}
+    return int(view.scalar(_COUNT, of))
+
+
+def forget_spent(work: UnitOfWork, user_id: UserId, device_id: DeviceId, before: int) -> None:
+    """Forget what was given away long ago: no client repeats an upload for that long."""
+    work.execute(_FORGET, {"user_id": user_id, "device_id": device_id, "before": before})
