@@ -76,7 +76,7 @@ class Database:
 
     def __init__(self, url: str, wake_ups: WakeUps, *, inline: bool = False) -> None:
         self.wake_ups = wake_ups
-        self._engine = _engine(url)
+        self._engine = self._open_engine(url)
         self._was_running = _prepare(self._engine)
         self._writing = self._engine.connect()
         self._reading = self._engine.connect()
@@ -143,6 +143,9 @@ class Database:
             _mark_running(self._writing, is_running=False)
         self._writing.close()
         self._engine.dispose()
+
+    def _open_engine(self, url: str) -> Engine:
+        return _engine(url)
 
     def _scan(self, operation: Callable[[View], T]) -> T:
         if self._scanning is None:
@@ -226,6 +229,16 @@ class Database:
 
 
 _STOP = object()
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the machine failed and not the work: a disk that is full or ill, a server away.
+
+    The same work may succeed later, and must not be given up.
+    """
+    if isinstance(error, exc.OperationalError):
+        return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+    return isinstance(error, OSError | MemoryError | errors.StorageFull | Overloaded)
 
 
 def _named(error: Exception) -> Exception:

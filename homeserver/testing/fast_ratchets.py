@@ -187,7 +187,8 @@ def _written(wire: _Wire) -> bytes:
 def _read(body: bytes) -> _Wire:
     told, _, plaintext = body[_HEAD:].partition(b"\n")
     try:
-        wire = _Wire(*orjson.loads(told), plaintext)
+        root, from_starter, index, introduction = orjson.loads(told)
+        wire = _Wire(root, from_starter, index, introduction, plaintext)
         genuine = _marked(body[_HEAD:], wire.root.encode())
     except (ValueError, TypeError, AttributeError) as error:
         raise Undecryptable from error

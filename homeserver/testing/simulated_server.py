@@ -26,6 +26,7 @@ from homeserver.testing.disk import Disk, SimulatedFiles
 from homeserver.testing.memory_http import MemoryConnector
 from homeserver.testing.network import Network, Socket
 from homeserver.testing.runs import Crashed, Run
+from homeserver.testing.thrift import Thrift
 from homeserver.testing.virtual_time import VirtualClock
 from homeserver.testing.watched_database import Boundary, WatchedDatabase
 
@@ -61,6 +62,7 @@ class Making:
     is_reachable: bool = True
     settings: FederationSettings = field(default_factory=FederationSettings)
     ratchets: Ratchets | None = None
+    thrift: Thrift | None = None  # what it shares with the others of a very large world
 
 
 class SimulatedServer:
@@ -108,6 +110,8 @@ class SimulatedServer:
         """Make keys and account, as `homeserver init` does."""
         self.directory.mkdir(parents=True)
         (self.directory / "admin.token").write_text(_ADMIN_TOKEN)
+        if self._making.thrift is not None:
+            self._making.thrift.furnish(self.directory)
         made = await initialising.found(
             self.config, self._keyring, (self.name, f"plain:{PASSWORD}"), self._surroundings()
         )
@@ -242,7 +246,10 @@ class SimulatedServer:
         )
 
     def _open_database(self, url: str, wake_ups: WakeUps) -> WatchedDatabase:
-        self._database = WatchedDatabase(url, wake_ups, self._watch, self.disk)
+        open_database: Callable[..., WatchedDatabase] = WatchedDatabase
+        if self._making.thrift is not None:
+            open_database = self._making.thrift.open_database
+        self._database = open_database(url, wake_ups, self._watch, self.disk)
         return self._database
 
     def _reach(self, point: Point) -> bool:

@@ -5,6 +5,7 @@ thread runs at once, so that nothing but the order of the callbacks decides what
 """
 
 import asyncio
+import math
 import selectors
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,15 +25,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self.may_jump: Callable[[float], float] = float  # asked how far, before each jump
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
         """Seconds since the simulation began."""
         return self._now
 
-    def jump(self, seconds: float) -> None:
+    def jump(self, seconds: float | None) -> None:
         """Nothing is ready before this long from now, so let it be then."""
-        self._now += seconds
+        target = math.inf if seconds is None else self._now + seconds
+        reached = self.may_jump(target)
+        if reached == math.inf:
+            raise NobodyIsLeft(NobodyIsLeft.__doc__)
+        self._now = reached
 
     def create_task(self, coro: Any, **options: Any) -> "asyncio.Task[Any]":
         """Make a task; it belongs to the run of the server in whose context it is made."""
@@ -71,8 +77,6 @@ class _Jumping(selectors.BaseSelector):
         ready = self._real.select(0)
         if ready or timeout == 0:
             return ready
-        if timeout is None:
-            raise NobodyIsLeft(NobodyIsLeft.__doc__)
         self._loop.jump(timeout)
         return ready
 

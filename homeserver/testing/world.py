@@ -18,6 +18,7 @@ from homeserver.testing.person import Person
 from homeserver.testing.runs import Crashed
 from homeserver.testing.settling import NeverSettled
 from homeserver.testing.simulated_server import Making, SimulatedServer
+from homeserver.testing.thrift import Thrift
 from homeserver.testing.virtual_time import VirtualLoop
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class World:
         *,
         settings: FederationSettings | None = None,
         ratchets: Ratchets | None = None,
+        thrift: Thrift | None = None,
     ) -> None:
         self.directory = directory
         self.seed = seed
@@ -49,6 +51,7 @@ class World:
         self.patience_s = 2 * DAY
         self._settings = settings or FederationSettings()
         self._ratchets = ratchets
+        self._thrift = thrift
         self._loop = VirtualLoop()
 
     @property
@@ -89,6 +92,7 @@ class World:
             is_reachable=is_reachable,
             settings=settings or self._settings,
             ratchets=self._ratchets,
+            thrift=self._thrift,
         )
         server = SimulatedServer(making)
         person = self.people[name] = Person(server)
