@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import signal
 import ssl
@@ -24,10 +25,27 @@ class AlreadyRunning(errors.HomeserverError):
     """Another server is running on this data directory."""
 
 
+class CannotListen(errors.HomeserverError):
+    """A listener's place is taken, or not this machine's, or not for this user."""
+
+    def __init__(self, listener: Listener, error: OSError) -> None:
+        reasons = {
+            errno.EADDRINUSE: "another program listens there already",
+            errno.EADDRNOTAVAIL: "this machine does not have that address",
+            errno.EACCES: "this user may not; ports below 1024 are for administrators",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"Nothing can listen at {listener.bind} port {listener.port}: {reason}.")
+
+
+class UnusableCertificate(errors.HomeserverError):
+    """The certificate of a listener cannot be used."""
+
+
 def serve(config: Config, keyring: Keyring, announce: Callable[[], None]) -> None:
     """Run until SIGTERM or SIGINT; call `announce` once every listener is open.
 
-    Raises AlreadyRunning, and OSError where a port is taken.
+    Raises AlreadyRunning, CannotListen, UnusableCertificate.
     """
     with (
         only_one(config.data_directory),
@@ -70,14 +88,28 @@ async def _open(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, listener.bind, listener.port, ssl_context=_tls(listener, directory))
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        raise CannotListen(listener, error) from error
 
 
 def _tls(listener: Listener, directory: Path) -> ssl.SSLContext | None:
     if listener.tls_certificate is None or listener.tls_key is None:
         return None
+    certificate, key = directory / listener.tls_certificate, directory / listener.tls_key
+    for file in (certificate, key):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise UnusableCertificate(f"{file} cannot be read: {error.strerror}.") from error
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(directory / listener.tls_certificate, directory / listener.tls_key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise UnusableCertificate(
+            f"{certificate} and {key} are not a PEM certificate and its key."
+        ) from error
     return context
 
 

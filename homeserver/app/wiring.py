@@ -24,10 +24,13 @@ from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config
 from homeserver.ephemeral import Presences, Typing, TypingBoard
 from homeserver.keyring import Keyring
+from homeserver.matrix.identifiers import UserId, localpart, server_of
 from homeserver.media import Media
 from homeserver.push import rules
 from homeserver.rooms.aliases import RoomAliases
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.local_server import LocalServer
+from homeserver.rooms.spaces import Spaces
 from homeserver.storage import accounts, channels
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
@@ -43,6 +46,16 @@ class RatchetsUnreadable(errors.HomeserverError):
 
     def __init__(self) -> None:
         super().__init__(" ".join((type(self).__doc__ or "").split()))
+
+
+class NamesChanged(errors.HomeserverError):
+    """The settings give this server or its owner another name than they have for life."""
+
+    def __init__(self, setting: str, name: str, wanted: str) -> None:
+        super().__init__(
+            f"server.{setting} was {name} when this server was set up, and is for life; "
+            f"the settings now say {wanted}. Put {name} back."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +102,28 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     if owner is None:
         database.close()
         raise errors.NotFound("This database has no owner; `homeserver init` makes one.")
+    _check_names(config, database, owner)
     local = LocalServer(own.server_name, own.event_key)
     base = Foundation(config, database, local, owner, surroundings)
     connected = peer_services.build(base, own, keyring)
     outside = Outside(connected.network, connected.replication.verify)
     services = dict(owner_services.build(base, outside))
-    connected.serve(Services(services[Typing], services[RoomAliases], services[Media]))
+    answering = (Typing, RoomAliases, Media, RoomDirectory, Spaces)
+    connected.serve(Services(*(services[kind] for kind in answering)))
     federation = connected.federation
     services[Peers] = federation.peers
     services[Overview] = Overview(database, federation.lines, federation.hearing, own)
     services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
     services[AdminToken] = AdminToken(config.data_directory / "admin.token")
     return Server(config, database, services, connected)
+
+
+def _check_names(config: Config, database: Database, owner: UserId) -> None:
+    """Refuse to start under other names than the settings give: both are for life."""
+    given = config.server
+    has = {"user_name": localpart(owner), "server_name": server_of(owner)}
+    for setting, name in has.items():
+        wanted = getattr(given, setting)
+        if setting in given.model_fields_set and wanted not in (None, name):
+            database.close()
+            raise NamesChanged(setting, name, wanted)

@@ -18,12 +18,14 @@ _BAD_SETTINGS = 2
 
 
 def config_option(command: CommandT) -> CommandT:
-    """Take `--config FILE`; without it the file in the user's data directory."""
+    """Take `--config FILE`, or a directory that holds config.yaml; by default the user's own."""
     option = click.option(
         "--config",
+        "--data-dir",
         "config_file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="The settings; by default those in your data directory.",
+        type=click.Path(path_type=Path),
+        metavar="FILE|DIR",
+        help="The settings, or the directory of config.yaml; by default your data directory.",
     )
     return option(command)
 
@@ -36,9 +38,16 @@ def json_option(command: CommandT) -> CommandT:
 def load_config(config_file: Path | None) -> Config:
     """Load the settings or end with exit code 2 and one line for each mistake."""
     try:
-        return config.load(config_file or config.default_path(), os.environ)
+        return config.load(settings_file(config_file), os.environ)
     except ConfigError as error:
         end_with_mistakes(error)
+
+
+def settings_file(given: Path | None) -> Path:
+    """The file that `--config` or `--data-dir` means."""
+    if given is None:
+        return config.default_path()
+    return given / "config.yaml" if given.is_dir() else given
 
 
 def end_with_mistakes(error: ConfigError) -> NoReturn:

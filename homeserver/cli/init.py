@@ -20,7 +20,7 @@ import yaml
 from homeserver import config, errors
 from homeserver.cli import _text
 from homeserver.cli._admin import TOKEN_FILE
-from homeserver.cli._options import end_with_mistakes
+from homeserver.cli._options import end_with_mistakes, settings_file
 from homeserver.config import Config, ConfigError
 
 _FIRST_PORT = 8008
@@ -48,14 +48,19 @@ class _Wishes:
     public_urls: tuple[str, ...]
 
     @property
+    def _given(self) -> Path | None:
+        """The file that `--config` means, which may name a directory."""
+        return settings_file(self.config_file) if self.config_file else None
+
+    @property
     def directory(self) -> Path:
         if self.data_dir is not None:
             return self.data_dir.absolute()
-        return self.config_file.absolute().parent if self.config_file else config.default_data_dir()
+        return self._given.absolute().parent if self._given else config.default_data_dir()
 
     @property
     def file(self) -> Path:
-        return self.config_file.absolute() if self.config_file else self.directory / "config.yaml"
+        return self._given.absolute() if self._given else self.directory / "config.yaml"
 
 
 def _print_example(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 - click's order
@@ -74,8 +79,8 @@ def _print_example(context: click.Context, _option: click.Parameter, is_asked: b
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
     help="Where the settings go; by default DIR/config.yaml.",
 )
 @click.option("--user", metavar="NAME", help="Your short user name.")

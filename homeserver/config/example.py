@@ -54,7 +54,7 @@ def _comment(text: str, indent: int) -> list[str]:
 
 def _scalar(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    if not isinstance(plain, bool | int | float | list | None):
+    if not isinstance(plain, bool | int | float | list | dict | None):
         plain = str(plain)
     text: str = yaml.safe_dump(plain, default_flow_style=True, width=_WIDTH)
     return text.splitlines()[0]

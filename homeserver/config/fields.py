@@ -31,17 +31,24 @@ def is_list(annotation: Any) -> bool:
     return typing.get_origin(annotation) is tuple
 
 
+def is_mapping(annotation: Any) -> bool:
+    """Whether a setting holds sections under names of the owner's choice."""
+    return typing.get_origin(annotation) is dict
+
+
 def find(model: type[BaseModel], path: typing.Sequence[str | int]) -> FieldInfo | None:
     """The field at a path such as `("listeners", 0, "port")`; None where there is none."""
     field: FieldInfo | None = None
     section: type[BaseModel] | None = model
+    is_name_next = False
     for step in path:
-        if isinstance(step, int):
+        if isinstance(step, int) or is_name_next:
+            is_name_next = False
             continue
         field = section.model_fields.get(step) if section else None
         if field is None:
             return None
-        section = section_of(field.annotation)
+        section, is_name_next = section_of(field.annotation), is_mapping(field.annotation)
     return field
 
 

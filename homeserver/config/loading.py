@@ -65,7 +65,7 @@ def parse(given: Mapping[str, Any], directory: Path, environ: Mapping[str, str])
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        mistakes += _mistakes(error)
+        mistakes += [_from_where(path, environ) + line for path, line in _mistakes(error)]
     if mistakes:
         raise ConfigError(mistakes)
     return config.model_copy(update={"data_dir": (directory / config.data_dir).resolve()})
@@ -107,12 +107,23 @@ def _put(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
     settings[path[-1]] = value
 
 
-def _mistakes(error: ValidationError) -> list[str]:
+def _from_where(path: Sequence[str | int], environ: Mapping[str, str]) -> str:
+    """The variable that gave a wrong value: nobody should look for it in the file."""
+    for end in range(1, len(path) + 1):
+        variable = _PREFIX + "__".join(str(step) for step in path[:end]).upper()
+        if variable in environ:
+            return f"{variable}: "
+    return ""
+
+
+def _mistakes(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     details = error.errors()
     # A list all of whose entries are wrong is called too short as well: that says nothing more.
     around = {one["loc"][:end] for one in details for end in range(len(one["loc"]))}
     return [
-        _mistake(one) for one in details if one["type"] != "too_short" or one["loc"] not in around
+        (one["loc"], _mistake(one))
+        for one in details
+        if one["type"] != "too_short" or one["loc"] not in around
     ]
 
 

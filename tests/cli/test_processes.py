@@ -102,7 +102,7 @@ def test_a_taken_port_is_told_in_one_sentence(server: Server, tmp_path: Path) ->
     other.init()
     refused = homeserver("run", "--config", str(other.config_file))
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1].startswith("Error: The server cannot start: ")
+    assert refused.stderr.splitlines()[-1].startswith("Error: Nothing can listen at ")
     assert "Traceback" not in refused.stderr
 
 

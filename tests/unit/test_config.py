@@ -25,9 +25,13 @@ def leaves(model: type[Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]
     found = []
     for name, field in model.model_fields.items():
         section = fields.section_of(field.annotation)
-        if section is None or fields.is_list(field.annotation):
+        if (
+            section is None
+            or fields.is_list(field.annotation)
+            or fields.is_mapping(field.annotation)
+        ):
             found.append((*path, name))
-        if section is not None:
+        if section is not None and not fields.is_mapping(field.annotation):
             found += leaves(section, (*path, name))
     return found
 
@@ -75,7 +79,7 @@ def _paths(section: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (name, *rest)
         for name, value in section.items()
-        for rest in (_paths(value) if isinstance(value, dict) else [()])
+        for rest in (_paths(value) if isinstance(value, dict) and value else [()])
     ]
 
 
@@ -191,8 +195,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         HOMESERVER__NO="1",
     )
     assert sorted(line.split(":")[0] for line in lines) == [
+        "HOMESERVER__LOGGING__LEVEL",
         "HOMESERVER__NO",
-        "logging.level",
         "media.max_pixels",
         "what",
     ]
@@ -252,7 +256,10 @@ def test_the_environment_wins_over_the_file_and_leaves_the_rest() -> None:
         (
             "HOMESERVER__FEDERATION__RATCHETS",
             "des",
-            'federation.ratchets: must be one of python-olm, vodozemac, not "des"',
+            (
+                "HOMESERVER__FEDERATION__RATCHETS: federation.ratchets: "
+                'must be one of python-olm, vodozemac, not "des"'
+            ),
         ),
     ],
 )
@@ -327,3 +334,33 @@ def test_the_listener_for_a_service_is_the_first_that_serves_it() -> None:
     assert admin is not None
     assert admin.port == 8009
     assert settings.listener_serving("client") is None
+
+
+def test_a_mistake_in_the_environment_names_its_variable() -> None:
+    assert mistakes({}, HOMESERVER__FEDERATION__POLL_SECONDS="never") == (
+        (
+            "HOMESERVER__FEDERATION__POLL_SECONDS: federation.poll_seconds: "
+            'must be a number above 0 up to 300, not "never"'
+        ),
+    )
+    (line,) = mistakes({}, HOMESERVER__LISTENERS='[{"port": 0}]')
+    assert line.startswith("HOMESERVER__LISTENERS: listeners[0].port: must be a whole number")
+
+
+def test_sets_of_grants_have_names_of_the_owners_choice() -> None:
+    sets = {"colleague": {"media_max_bytes": 0}, "friend": None}
+    settings = parse({"federation": {"grant_sets": sets}})
+    assert settings.federation.grant_sets["colleague"].media_max_bytes == 0
+    assert settings.federation.grant_sets["friend"].presence is None
+    assert parse({}, HOMESERVER__FEDERATION__GRANT_SETS=json.dumps(sets)) == settings
+
+
+def test_mistakes_in_a_set_of_grants_are_told_like_any_other() -> None:
+    sets = {"colleague": {"media_max_bytes": -1, "presense": True}}
+    assert sorted(mistakes({"federation": {"grant_sets": sets}})) == [
+        (
+            "federation.grant_sets.colleague.media_max_bytes: "
+            "must be a whole number or null of at least 0, not -1"
+        ),
+        "federation.grant_sets.colleague.presense: no such setting; did you mean presence?",
+    ]
