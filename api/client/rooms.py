@@ -1,20 +1,20 @@
-"""Create rooms; aliases and the room directory.
+"""Create rooms and upgrade them.
 
-Spec: client-server-api#creation, client-server-api#room-aliases
+Spec: client-server-api#creation, client-server-api#room-upgrades
 """
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool
 
-from api.routing import Query, Routes
+from api.routing import Routes
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import RoomAlias, RoomId, UserId, parse_room_alias
+from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.matrix.room_versions import DEFAULT
 from homeserver.ports import Requester
-from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.creating import RoomCreator, Wish
+from homeserver.rooms.upgrading import RoomUpgrades
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 
@@ -63,68 +63,11 @@ class CreateRoom(BaseModel):
         )
 
 
-class AliasFor(BaseModel):
-    """The room that an alias shall lead to."""
+class Upgrade(BaseModel):
+    """The version a room shall have, and who else shall stand above all power levels."""
 
-    room_id: RoomId
-
-
-class Directory(BaseModel):
-    """Whose directory is asked for; this server's unless another is named."""
-
-    server: str | None = None
-
-
-class Page(BaseModel):
-    """Which part of the directory is asked for; a token is a number of rooms to pass over."""
-
-    limit: int | None = Field(default=None, ge=0)
-    since: str | None = Field(default=None, pattern=r"^\d{1,9}$")
-
-    def cut(self, rooms: list[JsonObject]) -> JsonObject:
-        """The part, and where the parts beside it begin."""
-        start = int(self.since or 0)
-        size = len(rooms) if self.limit is None else self.limit
-        part: JsonObject = {
-            "chunk": rooms[start : start + size],
-            "total_room_count_estimate": len(rooms),
-        }
-        if start + size < len(rooms):
-            part["next_batch"] = str(start + size)
-        if start:
-            part["prev_batch"] = str(max(0, start - size))
-        return part
-
-
-class DirectoryPage(Directory, Page):
-    """Which part of whose directory."""
-
-
-class RoomSearch(BaseModel):
-    """What is searched for in the directory."""
-
-    generic_search_term: str | None = None
-    room_types: list[str | None] | None = None
-
-    def finds(self, room: JsonObject) -> bool:
-        """Whether a room is among what is searched for."""
-        if self.room_types is not None and room.get("room_type") not in self.room_types:
-            return False
-        term = (self.generic_search_term or "").casefold()
-        named = (room.get(key, "") for key in ("name", "topic", "canonical_alias"))
-        return any(term in text.casefold() for text in named)
-
-
-class SearchBody(Page):
-    """A search in the directory."""
-
-    filter: RoomSearch | None = None
-
-
-class Visibility(BaseModel):
-    """Whether a room stands in the directory."""
-
-    visibility: Literal["private", "public"] = "public"
+    new_version: str
+    additional_creators: list[UserId] = Field(default_factory=list)
 
 
 @routes.post("/createRoom")
@@ -136,91 +79,15 @@ async def create_room(requester: Requester, wanted: CreateRoom, creator: RoomCre
     return {"room_id": await creator.create(requester, wanted.wish())}
 
 
-@routes.get("/rooms/{room_id}/aliases")
-async def room_aliases(requester: Requester, room_id: RoomId, aliases: RoomAliases) -> JsonObject:
-    """The aliases that this server gave a room.
-
-    Spec: client-server-api#get_matrixclientv3roomsroomidaliases
-    """
-    return {"aliases": aliases.of_room(requester, room_id)}
-
-
-@routes.get("/directory/room/{alias}")
-async def resolve_alias(requester: Requester, alias: RoomAlias, aliases: RoomAliases) -> JsonObject:
-    """The room behind an alias.
-
-    Spec: client-server-api#get_matrixclientv3directoryroomroomalias
-    """
-    del requester
-    found = await aliases.resolve(parse_room_alias(alias))
-    return {"room_id": found.room_id, "servers": list(found.servers)}
-
-
-@routes.put("/directory/room/{alias}")
-async def create_alias(
-    requester: Requester, alias: RoomAlias, wanted: AliasFor, aliases: RoomAliases
+@routes.post("/rooms/{room_id}/upgrade")
+async def upgrade(
+    requester: Requester, room_id: RoomId, wanted: Upgrade, upgrades: RoomUpgrades
 ) -> JsonObject:
-    """Give a room another name.
+    """Replace a room by one of another version.
 
-    Spec: client-server-api#put_matrixclientv3directoryroomroomalias
+    Spec: client-server-api#post_matrixclientv3roomsroomidupgrade
     """
-    await aliases.create(requester, alias, wanted.room_id)
-    return {}
-
-
-@routes.delete("/directory/room/{alias}")
-async def delete_alias(requester: Requester, alias: RoomAlias, aliases: RoomAliases) -> JsonObject:
-    """Take a name away from a room.
-
-    Spec: client-server-api#delete_matrixclientv3directoryroomroomalias
-    """
-    del requester
-    await aliases.delete(alias)
-    return {}
-
-
-@routes.get("/directory/list/room/{room_id}")
-async def visibility(requester: Requester, room_id: RoomId, aliases: RoomAliases) -> Visibility:
-    """Whether a room stands in the directory.
-
-    Spec: client-server-api#get_matrixclientv3directorylistroomroomid
-    """
-    del requester
-    return Visibility(visibility="public" if aliases.is_published(room_id) else "private")
-
-
-@routes.put("/directory/list/room/{room_id}")
-async def set_visibility(
-    requester: Requester, room_id: RoomId, wanted: Visibility, aliases: RoomAliases
-) -> JsonObject:
-    """Put a room into the directory, or take it out.
-
-    Spec: client-server-api#put_matrixclientv3directorylistroomroomid
-    """
-    await aliases.publish(requester, room_id, is_published=wanted.visibility == "public")
-    return {}
-
-
-@routes.get("/publicRooms")
-async def public_rooms(
-    requester: Requester, page: Query[DirectoryPage], aliases: RoomAliases
-) -> JsonObject:
-    """The directory.
-
-    Spec: client-server-api#get_matrixclientv3publicrooms
-    """
-    del requester
-    return page.cut(await aliases.published_rooms(page.server))
-
-
-@routes.post("/publicRooms")
-async def search_public_rooms(
-    requester: Requester, directory: Query[Directory], body: SearchBody, aliases: RoomAliases
-) -> JsonObject:
-    """The directory, or what of it is searched for.
-
-    Spec: client-server-api#post_matrixclientv3publicrooms
-    """
-    del requester
-    rooms = await aliases.published_rooms(directory.server)
-    return body.cut([room for room in rooms if body.filter is None or body.filter.finds(room)])
+    replacement = await upgrades.upgrade(
+        requester, room_id, wanted.new_version, wanted.additional_creators
+    )
+    return {"replacement_room": replacement}

@@ -1,4 +1,4 @@
-"""Read rooms: pages of history, context, single events, state, members, relations.
+"""Read rooms: pages of history, context, single events, state, members.
 
 Spec: client-server-api#getting-events-for-a-room
 """
@@ -13,14 +13,14 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.ports import Requester
 from homeserver.rooms.members import RoomState
-from homeserver.rooms.timeline import PageRequest, RelationsRequest, RoomTimeline
+from homeserver.rooms.moments import EventsInTime
+from homeserver.rooms.timeline import PageRequest, RoomTimeline
 from homeserver.sync.filters import RoomEventFilter
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
-relation_routes = Routes("/_matrix/client/v1", "/_matrix/client/unstable")
+moment_routes = Routes("/_matrix/client/v1")
 
 _PAGE = 10
-_RELATIONS = 5
 EVERYTHING = RoomEventFilter()
 
 
@@ -55,16 +55,11 @@ class StateQuery(BaseModel):
     format: Literal["content", "event"] = "content"
 
 
-class RelationsQuery(BaseModel):
-    """Where to read from and how much."""
+class MomentQuery(BaseModel):
+    """A moment in milliseconds since 1970, and on which side of it to look."""
 
-    start: str | None = Field(None, alias="from")
-    dir: Literal["b", "f"] = "b"
-    limit: int = Field(_RELATIONS, ge=1)
-
-    def about(self, rel_type: str | None, event_type: str | None) -> RelationsRequest:
-        """The same in the words of the rooms."""
-        return RelationsRequest(rel_type, event_type, self.limit, self.dir == "b", self.start)
+    ts: int = Field(ge=0, lt=2**53)
+    dir: Literal["b", "f"]
 
 
 @routes.get("/rooms/{room_id}/messages")
@@ -173,37 +168,19 @@ async def joined_members(requester: Requester, room_id: RoomId, rooms: RoomState
     return {"joined": await rooms.joined_members(requester, room_id)}
 
 
-@relation_routes.get("/rooms/{room_id}/relations/{event_id}")
-async def relations(
-    requester: Requester,
-    room_id: RoomId,
-    event_id: EventId,
-    query: Query[RelationsQuery],
-    timeline: RoomTimeline,
+@moment_routes.get("/rooms/{room_id}/timestamp_to_event")
+async def event_at(
+    requester: Requester, room_id: RoomId, query: Query[MomentQuery], times: EventsInTime
 ) -> JsonObject:
-    """Everything that relates to an event.
+    """The event nearest to a moment.
 
-    Spec: client-server-api#get_matrixclientv1roomsroomidrelationseventid
+    Spec: client-server-api#get_matrixclientv1roomsroomidtimestamp_to_event
     """
-    return await timeline.relations(requester, room_id, event_id, query.about(None, None))
-
-
-@relation_routes.get("/rooms/{room_id}/relations/{event_id}/{kind:.+}")
-async def relations_of_kind(
-    requester: Requester,
-    room_id: RoomId,
-    event_id: EventId,
-    kind: str,
-    query: Query[RelationsQuery],
-    timeline: RoomTimeline,
-) -> JsonObject:
-    """What relates to an event in one way (`m.thread`), perhaps of one type (`…/m.reaction`).
-
-    Spec: client-server-api#get_matrixclientv1roomsroomidrelationseventidreltypeeventtype
-    """
-    rel_type, _, event_type = kind.partition("/")
-    about = query.about(rel_type, event_type or None)
-    return await timeline.relations(requester, room_id, event_id, about)
+    found = await times.find(requester, room_id, query.ts, is_backwards=query.dir == "b")
+    return {
+        "event_id": found.event.event_id,
+        "origin_server_ts": found.event.origin_server_ts,
+    }
 
 
 def _filter(definition: str | None) -> RoomEventFilter:

@@ -45,6 +45,14 @@ def may_send_into(view: View, room_id: RoomId, peer: ServerName) -> bool:
     return was_present and is_carried(view, room_id, peer)
 
 
+def seen(
+    view: View, room_id: RoomId, peer: ServerName, found: Iterable[StoredEvent]
+) -> list[StoredEvent]:
+    """Those of these events that the peer may read whole."""
+    eyes = _Eyes(view, room_id, peer)
+    return [stored for stored in found if stored.event.room_id == room_id and eyes.see(stored)]
+
+
 def readable(
     view: View, room_id: RoomId, peer: ServerName, found: Iterable[StoredEvent]
 ) -> list[JsonObject]:

@@ -5,10 +5,12 @@ asked. An operation without a grant does not start.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from federation import payloads
-from federation.replication import history, joining, media_parts, states
+from federation.replication import browsing, history, joining, media_parts, states
+from federation.replication.browsing import Browsing
 from federation.replication.cards import Cards
 from federation.replication.joining import Joining
 from federation.replication.people import People
@@ -31,20 +33,31 @@ READERS: Mapping[str, Reader] = {
     "state": states.answer_state,
     "event": states.answer_event,
     "event_auth": states.answer_event_auth,
+    "timestamp_to_event": browsing.answer_timestamp_to_event,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a peer may have without being in a room: files, and a look at rooms."""
+
+    media: Media
+    browsing: Browsing
 
 
 class Answers:
     """Answers peers."""
 
     def __init__(
-        self, database: Database, cards: Cards, rooms: Joining, people: People, media: Media
+        self, database: Database, cards: Cards, rooms: Joining, people: People, outside: Outside
     ) -> None:
         self._database = database
-        self._media = media
+        self._media = outside.media
         self._answerers: dict[str, Answerer] = {
             "query/profile": people.answer_profile,
             "query/directory": people.answer_directory,
+            "publicRooms": outside.browsing.answer_public_rooms,
+            "hierarchy": outside.browsing.answer_hierarchy,
             "user/keys/query": people.answer_keys_query,
             "user/keys/claim": people.answer_keys_claim,
         }

@@ -4,7 +4,7 @@ The names are those of the Matrix server-server API; what it puts into paths and
 stands in the body here.
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -88,6 +88,36 @@ class Directory(BaseModel):
     """`query/directory`."""
 
     room_alias: Annotated[RoomAlias, Field(max_length=255)]
+
+
+class DirectoryFilter(BaseModel):
+    """What is searched for in a directory."""
+
+    generic_search_term: _Id | None = None
+    room_types: Annotated[list[_Id | None], Field(max_length=50)] | None = None
+
+
+class PublicRooms(BaseModel):
+    """`publicRooms`: a part of the directory."""
+
+    limit: Annotated[int, Field(ge=0)] | None = None
+    since: _Id | None = None
+    filter: DirectoryFilter = Field(default_factory=DirectoryFilter)
+
+
+class Hierarchy(BaseModel):
+    """`hierarchy`: a room and its children."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    suggested_only: bool = False
+
+
+class AtMoment(BaseModel):
+    """`timestamp_to_event`: on one side of a moment, in milliseconds since 1970."""
+
+    room_id: Annotated[RoomId, Field(max_length=255)]
+    ts: Annotated[int, Field(ge=0, lt=2**53)]
+    dir: Literal["b", "f"]
 
 
 class KeysQuery(BaseModel):

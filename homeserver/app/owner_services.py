@@ -15,23 +15,29 @@ from homeserver.accounts.rate_limits import RateLimit
 from homeserver.accounts.sessions import Sessions
 from homeserver.app.foundation import Foundation
 from homeserver.encryption.cross_signing import CrossSigning
+from homeserver.encryption.dehydration import Dehydration
 from homeserver.encryption.device_keys import DeviceKeys
 from homeserver.encryption.key_backup import KeyBackup
 from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
 from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
-from homeserver.media import Media, MediaFiles, MediaSettings, RemoteFiles
+from homeserver.media import Media, MediaSettings, RemoteFiles
 from homeserver.ports import PeerNetwork
 from homeserver.push.rules import PushRules
 from homeserver.push.unread import UnreadCounts
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.joining import Asking, Verify
 from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
+from homeserver.rooms.moments import EventsInTime
+from homeserver.rooms.related import RelatedEvents
 from homeserver.rooms.sending import RoomSender
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
+from homeserver.rooms.upgrading import RoomUpgrades
 from homeserver.storage import wake_ups
 from homeserver.sync.classic import ClassicSync, SyncSources
 from homeserver.sync.notifier import Notifier
@@ -88,23 +94,27 @@ def _encryption(base: Foundation, outside: Outside) -> list[Any]:
         CrossSigning(base.database),
         KeyBackup(base.database),
         ToDevice(base.database, base.clock, name),
+        Dehydration(base.database, base.clock),
     ]
 
 
 def _rooms(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
-    aliases = RoomAliases(base.database, base.local, outside.network)
+    aliases = RoomAliases(base.database, base.local, outside.network, base.clock)
+    creator = RoomCreator(base.database, base.local, base.clock, base.entropy)
+    backfilling = Backfilling(base.database, outside.network, outside.verify)
     asking = Asking(outside.network, outside.verify, base.local)
     return [
         sender,
         aliases,
         RoomState(base.database, base.clock),
-        RoomCreator(base.database, base.local, base.clock, base.entropy),
+        creator,
+        RoomUpgrades(base.database, creator),
+        RoomDirectory(base.database, base.local, outside.network),
+        Spaces(base.database, base.local, outside.network, base.clock, aliases),
         Membership(base.database, base.local, base.clock, aliases, asking),
-        RoomTimeline(
-            base.database,
-            base.clock,
-            Backfilling(base.database, outside.network, outside.verify),
-        ),
+        RoomTimeline(base.database, base.clock, backfilling),
+        EventsInTime(base.database, outside.network, backfilling),
+        RelatedEvents(base.database, base.clock),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Room aliases of this server, its room directory, and the way from an alias to a room.
+"""Room aliases of this server, and the way from an alias to a room.
 
 Spec: client-server-api#room-aliases
 """
@@ -9,23 +9,17 @@ from homeserver import errors
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomAlias, RoomId, ServerName, UserId
-from homeserver.ports import PeerNetwork, Requester
+from homeserver.ports import Clock, PeerNetwork, Requester
 from homeserver.rooms import drafting, seeing, state
 from homeserver.rooms.local_server import LocalServer
+from homeserver.storage import aliases as stored_aliases
 from homeserver.storage import peers, room_state, rooms
+from homeserver.storage.aliases import Alias
 from homeserver.storage.database import Database
-from homeserver.storage.rooms import Alias, Room
+from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
-_DIRECTORY_LIMIT = 500
-_SHOWN = {
-    "name": ("m.room.name", "name"),
-    "topic": ("m.room.topic", "topic"),
-    "avatar_url": ("m.room.avatar", "url"),
-    "canonical_alias": ("m.room.canonical_alias", "alias"),
-    "join_rule": ("m.room.join_rules", "join_rule"),
-    "room_type": ("m.room.create", "type"),
-}
+CANONICAL = ("m.room.canonical_alias", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +33,13 @@ class ResolvedAlias:
 class RoomAliases:
     """Gives rooms names and finds rooms by name."""
 
-    def __init__(self, database: Database, local: LocalServer, network: PeerNetwork) -> None:
+    def __init__(
+        self, database: Database, local: LocalServer, network: PeerNetwork, clock: Clock
+    ) -> None:
         self._database = database
         self._local = local
         self._network = network
+        self._clock = clock
 
     async def resolve(self, alias: RoomAlias) -> ResolvedAlias:
         """Find the room behind an alias; a connected peer is asked for its own ones.
@@ -64,7 +61,7 @@ class RoomAliases:
 
     def resolve_here(self, view: View, alias: RoomAlias) -> ResolvedAlias:
         """Find the room behind an alias of this server; also answers peers."""
-        found = rooms.find_alias(view, alias)
+        found = stored_aliases.find_alias(view, alias)
         if found is None:
             raise errors.NotFound("There is no room with that alias.")
         others = rooms.servers_in_room(view, found.room_id, rooms.JOINED)
@@ -76,7 +73,7 @@ class RoomAliases:
 
         def create(work: UnitOfWork) -> None:
             seeing.load_readable(work, room_id, requester.user_id)
-            if rooms.find_alias(work, alias) is not None:
+            if stored_aliases.find_alias(work, alias) is not None:
                 raise errors.Conflict("That alias is taken already.")
             save(work, self._local, alias, room_id, requester.user_id)
 
@@ -96,13 +93,21 @@ class RoomAliases:
             if found is None or found.room_id != room_id:
                 raise errors.BadAlias(f"{alias} does not lead to this room.")
 
-    async def delete(self, alias: RoomAlias) -> None:
-        """Take a name away; every user of this server is its owner."""
+    async def delete(self, requester: Requester, alias: RoomAlias) -> None:
+        """Take a name away; every user of this server is its owner.
+
+        The room's canonical alias follows, where its rules let the owner change it.
+        """
+        now_ms = self._clock.now_ms()
 
         def delete(work: UnitOfWork) -> None:
-            if rooms.find_alias(work, alias) is None:
+            found = stored_aliases.find_alias(work, alias)
+            if found is None:
                 raise errors.NotFound("There is no room with that alias.")
-            rooms.delete_alias(work, alias)
+            stored_aliases.delete_alias(work, alias)
+            room = rooms.find_room(work, found.room_id)
+            if room is not None:
+                _strike(work, self._local, room, (requester.user_id, alias), now_ms)
 
         await self._database.write(delete)
 
@@ -111,38 +116,9 @@ class RoomAliases:
 
         def find(view: View) -> list[RoomAlias]:
             seeing.load_readable(view, room_id, requester.user_id)
-            return rooms.aliases_of(view, room_id)
+            return stored_aliases.aliases_of(view, room_id)
 
         return self._database.read(find)
-
-    def is_published(self, room_id: RoomId) -> bool:
-        """Whether a room stands in the directory."""
-        room = self._database.read(lambda view: rooms.find_room(view, room_id))
-        if room is None:
-            raise errors.NotFound("There is no such room.")
-        return room.is_published
-
-    async def publish(self, requester: Requester, room_id: RoomId, *, is_published: bool) -> None:
-        """Put a room into the directory, or take it out."""
-
-        def publish(work: UnitOfWork) -> None:
-            seeing.load_readable(work, room_id, requester.user_id)
-            rooms.publish(work, room_id, is_published=is_published)
-
-        await self._database.write(publish)
-
-    async def published_rooms(self, server: str | None = None) -> list[JsonObject]:
-        """The rooms in the directory, as clients list them; other servers' are not asked for.
-
-        Spec: client-server-api#get_matrixclientv3publicrooms
-        """
-        if server not in (None, self._local.server_name):
-            raise errors.NotFound("Only the rooms of your own server are listed here.")
-        return await self._database.scan(
-            lambda view: [
-                _listing(view, room) for room in rooms.published_rooms(view, _DIRECTORY_LIMIT)
-            ]
-        )
 
 
 def named_in(content: JsonObject) -> frozenset[str]:
@@ -161,11 +137,46 @@ def named_in(content: JsonObject) -> frozenset[str]:
 
 def _canonical_aliases(view: View, room_id: RoomId) -> frozenset[str]:
     current = room_state.load_state(view, drafting.load_room(view, room_id).current_state_id)
-    event = state.load_entry(view, current, ("m.room.canonical_alias", ""))
+    event = state.load_entry(view, current, CANONICAL)
     try:
         return named_in(event.content) if event is not None else frozenset()
     except errors.InvalidParam:
         return frozenset()  # some other server let it pass
+
+
+def parted(content: JsonObject, moved: frozenset[str]) -> tuple[JsonObject, JsonObject]:
+    """An `m.room.canonical_alias` in two: with these aliases only, and with the others."""
+    alias, others = content.get("alias"), content.get("alt_aliases")
+    listed = others if isinstance(others, list) else []
+    taken: JsonObject = {"alias": alias} if alias in moved else {}
+    left = {key: content[key] for key in content if key not in (*taken, "alt_aliases")}
+    for part, several in (
+        (taken, [one for one in listed if one in moved]),
+        (left, [one for one in listed if one not in moved]),
+    ):
+        if several:
+            part["alt_aliases"] = several
+    return taken, left
+
+
+def _strike(
+    work: UnitOfWork,
+    local: LocalServer,
+    room: Room,
+    who_and_what: tuple[UserId, RoomAlias],
+    now_ms: int,
+) -> None:
+    user_id, alias = who_and_what
+    current = room_state.load_state(work, room.current_state_id)
+    event = state.load_entry(work, current, CANONICAL)
+    if event is None:
+        return
+    taken, left = parted(event.content, frozenset({alias}))
+    member = rooms.find_membership(work, room.room_id, user_id)
+    is_joined = member is not None and member.membership == "join"
+    levels = state.power_levels(work, current)
+    if taken and is_joined and levels.may_send(user_id, CANONICAL[0], is_state=True):
+        drafting.say(work, local, room, drafting.Intent(user_id, CANONICAL[0], left, ""), now_ms)
 
 
 def save(
@@ -174,33 +185,7 @@ def save(
     """Keep a new alias; raises `AliasInUse` where it is taken."""
     if not local.owns(identifiers.parse_room_alias(alias)):
         raise errors.InvalidParam("That alias belongs to another server.")
-    if rooms.find_alias(work, alias) is not None:
+    if stored_aliases.find_alias(work, alias) is not None:
         raise errors.AliasInUse
     drafting.load_room(work, room_id)
-    rooms.save_alias(work, Alias(alias, room_id, creator))
-
-
-def _listing(view: View, room: Room) -> JsonObject:
-    current = room_state.load_state(view, room.current_state_id)
-    keys = {event_type: (event_type, "") for event_type, _ in _SHOWN.values()}
-    readable = ("m.room.history_visibility", "history_visibility", "world_readable")
-    open_to_guests = ("m.room.guest_access", "guest_access", "can_join")
-    found = state.load_entries(
-        view, current, [*keys.values(), (readable[0], ""), (open_to_guests[0], "")]
-    )
-    listing: JsonObject = {
-        "room_id": room.room_id,
-        "num_joined_members": len(rooms.joined_users(view, room.room_id)),
-    }
-    for name, (event_type, key) in _SHOWN.items():
-        event = found.get((event_type, ""))
-        value = event.content.get(key) if event is not None else None
-        if isinstance(value, str):
-            listing[name] = value
-    for name, (event_type, key, yes) in {
-        "world_readable": readable,
-        "guest_can_join": open_to_guests,
-    }.items():
-        event = found.get((event_type, ""))
-        listing[name] = event is not None and event.content.get(key) == yes
-    return listing
+    stored_aliases.save_alias(work, Alias(alias, room_id, creator))

@@ -10,7 +10,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event, StateMap
 from homeserver.matrix.identifiers import EventId
 from homeserver.ports import Requester
-from homeserver.rooms import state
+from homeserver.rooms import state, veils
 from homeserver.storage import events, relations, room_state
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View
@@ -65,11 +65,15 @@ def client_events(
     *,
     with_aggregations: bool = True,
 ) -> list[JsonObject]:
-    """Events of one or more rooms with everything that belongs around them."""
+    """Events of one or more rooms with everything that belongs around them.
+
+    What hidden senders said is left out or redacted here too, whoever asks; see `veils`.
+    """
+    several = veils.shown(view, requester.user_id, several)
     aggregations = aggregate(view, several, requester, now_ms) if with_aggregations else {}
     befores = [_state_before(view, stored) for stored in several]
     replaced = [_replaced_id(before, one) for before, one in zip(befores, several, strict=True)]
-    known = events.load_events(view, [one for one in replaced if one is not None])
+    known = _load_shown(view, requester, [one for one in replaced if one is not None])
     shown = []
     for stored, before, previous_id in zip(several, befores, replaced, strict=True):
         previous = known.get(previous_id) if previous_id is not None else None
@@ -95,10 +99,14 @@ def aggregate(
         if not one.event.is_state and one.redacted_by is None
     }
     bundled: dict[EventId, JsonObject] = {}
-    for target, edit in _newest_edits(view, originals).items():
+    for target, edit in _newest_edits(view, requester, originals).items():
         bundled.setdefault(target, {})["m.replace"] = client_event(edit, requester, now_ms)
     for target, summary in _threads(view, originals, requester, now_ms).items():
         bundled.setdefault(target, {})["m.thread"] = summary
+    for target, referring in relations.references_of(view, originals.keys()).items():
+        heard = veils.heard(view, originals[target].room_id, referring)
+        chunk = [{"event_id": event_id} for event_id in heard]
+        bundled.setdefault(target, {})["m.reference"] = {"chunk": chunk}
     return bundled
 
 
@@ -127,7 +135,17 @@ def _unsigned(
 def _state_before(view: View, stored: StoredEvent) -> StateMap:
     if stored.state_before is None:
         return room_state.EMPTY
-    return room_state.load_state(view, stored.state_before)
+    before = room_state.load_state(view, stored.state_before)
+    if stored.position is None:
+        return before
+    return veils.shown_state(view, stored.event.room_id, before, stored.position - 1)
+
+
+def _load_shown(
+    view: View, requester: Requester, event_ids: Collection[EventId]
+) -> dict[EventId, StoredEvent]:
+    found = events.load_events(view, event_ids).values()
+    return {one.event.event_id: one for one in veils.shown(view, requester.user_id, found)}
 
 
 def _replaced_id(before: StateMap, stored: StoredEvent) -> EventId | None:
@@ -149,7 +167,9 @@ def _membership(
     return str(member.content.get("membership"))
 
 
-def _newest_edits(view: View, originals: Mapping[EventId, Event]) -> dict[EventId, StoredEvent]:
+def _newest_edits(
+    view: View, requester: Requester, originals: Mapping[EventId, Event]
+) -> dict[EventId, StoredEvent]:
     """The newest edit of each event, among those that count.
 
     Spec: client-server-api#validity-of-replacement-events
@@ -162,9 +182,10 @@ def _newest_edits(view: View, originals: Mapping[EventId, Event]) -> dict[EventI
             for edit in edits
             if (edit.sender, edit.type) == (original.sender, original.type)
         ]
+        mine = veils.heard(view, original.room_id, mine)
         if mine and not _is_edit(original):
             newest[target] = mine[-1]
-    found = events.load_events(view, newest.values())
+    found = _load_shown(view, requester, newest.values())
     return {
         target: found[edit]
         for target, edit in newest.items()
@@ -184,15 +205,27 @@ def _has_content(edit: Event, original: Event) -> bool:
 
 
 def _threads(
-    view: View, roots: Collection[EventId], requester: Requester, now_ms: int
+    view: View, roots: Mapping[EventId, Event], requester: Requester, now_ms: int
 ) -> dict[EventId, JsonObject]:
-    summaries = relations.thread_summaries(view, roots, requester.user_id)
-    latest = events.load_events(view, [one.latest for one in summaries.values()])
+    def is_heard(root: EventId, sender: str, position: int) -> bool:
+        return not veils.is_unheard(view, roots[root].room_id, sender, position)
+
+    summaries = relations.thread_summaries(view, roots.keys(), requester.user_id, is_heard)
+    latest = _load_shown(view, requester, [one.latest for one in summaries.values()])
+    edits = _newest_edits(view, requester, {one: latest[one].event for one in latest})
+
+    def shown(event_id: EventId) -> JsonObject:
+        edit = edits.get(event_id)
+        bundled = None if edit is None else {"m.replace": client_event(edit, requester, now_ms)}
+        around = Surroundings(aggregations=bundled)
+        return client_event(latest[event_id], requester, now_ms, around)
+
     return {
         root: {
-            "latest_event": client_event(latest[summary.latest], requester, now_ms),
+            "latest_event": shown(summary.latest),
             "count": summary.count,
-            "current_user_participated": summary.has_reader,
+            "current_user_participated": summary.has_reader
+            or roots[root].sender == requester.user_id,
         }
         for root, summary in summaries.items()
         if summary.latest in latest

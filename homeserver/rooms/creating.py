@@ -3,7 +3,7 @@
 Spec: client-server-api#creation
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from homeserver import errors
@@ -81,18 +81,17 @@ class RoomCreator:
             raise errors.InvalidParam(f"There is no preset {wish.preset}.")
         if len(wish.invite) > _MOST_INVITED:
             raise errors.InvalidParam(f"Invite {_MOST_INVITED} people at most at once.")
-        creation = _Creation(
-            self._local,
-            requester.user_id,
-            version,
-            self._clock.now_ms(),
-            signing.url_safe_b64(self._entropy.token_bytes(_ROOM_ID_BYTES)),
-        )
+        creation = self.begin(requester.user_id, version)
         return await self._database.write(lambda work: creation.run(work, wish, preset))
+
+    def begin(self, creator: UserId, version: RoomVersion) -> "Creation":
+        """One room to be made now, with an ID of its own where its version does not give one."""
+        opaque_id = signing.url_safe_b64(self._entropy.token_bytes(_ROOM_ID_BYTES))
+        return Creation(self._local, creator, version, self._clock.now_ms(), opaque_id)
 
 
 @dataclass(frozen=True, slots=True)
-class _Creation:
+class Creation:
     """One room being made, in one unit of work."""
 
     local: LocalServer
@@ -102,6 +101,7 @@ class _Creation:
     opaque_id: str
 
     def run(self, work: UnitOfWork, wish: Wish, preset: Preset) -> RoomId:
+        """Make the room as somebody wished for it, invitations and all."""
         inviting.check_connected(work, self.local, wish.invite)
         room = self._begin(work, wish, preset)
         room = self._set_up(work, room, wish, preset)
@@ -121,25 +121,39 @@ class _Creation:
     def _set_up(self, work: UnitOfWork, room: Room, wish: Wish, preset: Preset) -> Room:
         """Give the room its first state, which its own rules must allow."""
         try:
-            for intent in self._intents(work, wish, preset):
-                room = drafting.say(work, self.local, room, intent, self.now_ms)[1].room
+            return self.say_all(work, room, self._intents(work, wish, preset))
         except (errors.NotAllowed, errors.BadEvent) as error:
             raise errors.InvalidRoomState(str(error)) from None
+
+    def say_all(self, work: UnitOfWork, room: Room, intents: Iterable[Intent]) -> Room:
+        """Append events of the creator's one after the other."""
+        for intent in intents:
+            room = drafting.say(work, self.local, room, intent, self.now_ms)[1].room
         return room
 
     def _begin(self, work: UnitOfWork, wish: Wish, preset: Preset) -> Room:
-        content = {**wish.creation_content, "room_version": self.version.id}
-        if self.version.create_names_creator:
-            content["creator"] = self.creator
+        content = dict(wish.creation_content)
         if self.version.creators_are_above_all and preset.trusts_invited:
             named = content.get("additional_creators", [])
             trusted = [*named, *wish.invite] if isinstance(named, list) else named
             if trusted:
                 content["additional_creators"] = list(dict.fromkeys(trusted))
+        return self.make(work, content)
+
+    @property
+    def room_id(self) -> RoomId | None:
+        """The room's ID, where it is known before its create event."""
+        if self.version.room_id_is_create_event:
+            return None
+        return RoomId(f"!{self.opaque_id}:{self.local.server_name}")
+
+    def make(self, work: UnitOfWork, content: JsonObject) -> Room:
+        """The room with its create event alone; the version and its creator are not for wishing."""
+        content = {**content, "room_version": self.version.id}
+        if self.version.create_names_creator:
+            content["creator"] = self.creator
         draft = Draft(
-            room_id=None
-            if self.version.room_id_is_create_event
-            else RoomId(f"!{self.opaque_id}:{self.local.server_name}"),
+            room_id=self.room_id,
             sender=self.creator,
             type="m.room.create",
             state_key="",
@@ -158,8 +172,7 @@ class _Creation:
 
     def _intents(self, work: UnitOfWork, wish: Wish, preset: Preset) -> list[Intent]:
         """Everything after the create event, in the order the specification asks for."""
-        profile = inviting.profile_of(work, self.creator)
-        first = drafting.membership(self.creator, self.creator, "join", profile)
+        first = self.own_join(work)
         given = {(event_type, state_key): c for event_type, state_key, c in wish.initial_state}
         state: dict[tuple[str, str], JsonObject] = {
             ("m.room.power_levels", ""): self._power_levels(wish, preset)
@@ -182,6 +195,11 @@ class _Creation:
                 for (event_type, state_key), content in state.items()
             ),
         ]
+
+    def own_join(self, work: UnitOfWork) -> Intent:
+        """The creator's own membership, which follows the create event."""
+        profile = inviting.profile_of(work, self.creator)
+        return drafting.membership(self.creator, self.creator, "join", profile)
 
     def _power_levels(self, wish: Wish, preset: Preset) -> JsonObject:
         users: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Read a room's history: pages, one event and what surrounds it, relations.
+"""Read a room's history: pages, one event and what surrounds it.
 
 Where a page reaches the edge of what we have, a peer is asked for more; no unit of work is open
 then. What the owner may not see is left out everywhere.
@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import client_format, pages, seeing, state
+from homeserver.rooms import client_format, pages, seeing, state, veils
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.pages import Asked, Page, Wanted
-from homeserver.storage import events, relations, room_state
+from homeserver.storage import events, room_state
 from homeserver.storage.database import Database
 from homeserver.storage.events import Point, StoredEvent
 from homeserver.storage.unit_of_work import View
@@ -33,17 +34,6 @@ class PageRequest:
     is_backwards: bool = True
     start: str | None = None
     stop: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RelationsRequest:
-    """Which relations of an event a client wants."""
-
-    rel_type: str | None
-    event_type: str | None
-    limit: int
-    is_backwards: bool = True
-    start: str | None = None
 
 
 class RoomTimeline:
@@ -85,7 +75,7 @@ class RoomTimeline:
         now_ms = self._clock.now_ms()
 
         def look(view: View) -> JsonObject:
-            target = _load_visible(view, requester, room_id, event_id)
+            target = load_visible(view, requester, room_id, event_id)
             half = min(limit, pages.LARGEST_PAGE) // 2
             asked = Asked(
                 room_id, requester.user_id, pages.before(target), half, wanted, is_backwards=True
@@ -113,44 +103,10 @@ class RoomTimeline:
         now_ms = self._clock.now_ms()
 
         def find(view: View) -> JsonObject:
-            found = _load_visible(view, requester, room_id, event_id)
+            found = load_visible(view, requester, room_id, event_id)
             return _shown(view, requester, [found], now_ms)[0]
 
         return self._database.read(find)
-
-    async def relations(
-        self, requester: Requester, room_id: RoomId, event_id: EventId, request: RelationsRequest
-    ) -> JsonObject:
-        """The events that relate to an event.
-
-        Spec: client-server-api#get_matrixclientv1roomsroomidrelationseventid
-        """
-        now_ms = self._clock.now_ms()
-        start = pages.parse_token(request.start) if request.start is not None else None
-        limit = max(1, min(request.limit, pages.LARGEST_PAGE))
-
-        def find(view: View) -> JsonObject:
-            _load_visible(view, requester, room_id, event_id)
-            found = relations.related_events(
-                view,
-                event_id,
-                (request.rel_type, request.event_type),
-                start,
-                limit,
-                is_backwards=request.is_backwards,
-            )
-            here = [one for one in found if one.event.room_id == room_id]
-            chunk = _shown(view, requester, seeing.visible(view, requester.user_id, here), now_ms)
-            answer: JsonObject = {"chunk": chunk}
-            if request.start is not None:
-                answer["prev_batch"] = request.start
-            if len(found) == limit:
-                last = found[-1]
-                end = pages.before(last) if request.is_backwards else last.point
-                answer["next_batch"] = pages.token(end)
-            return answer
-
-        return await self._database.scan(find)
 
 
 def _asked(requester: Requester, room_id: RoomId, request: PageRequest) -> Asked:
@@ -188,19 +144,18 @@ def _page(view: View, requester: Requester, asked: Asked, page: Page, now_ms: in
     return answer
 
 
-def _load_visible(
+def load_visible(
     view: View, requester: Requester, room_id: RoomId, event_id: EventId
 ) -> StoredEvent:
     """An event the owner may see; for all others the same answer."""
     found = events.find_event(view, event_id)
     seeing.load_readable(view, room_id, requester.user_id)
-    if (
-        found is None
-        or found.event.room_id != room_id
-        or not seeing.visible(view, requester.user_id, [found])
-    ):
+    if found is None or found.event.room_id != room_id:
         raise errors.NotFound("There is no such event that you may see.")
-    return found
+    shown = seeing.visible(view, requester.user_id, [found])
+    if not shown:
+        raise errors.NotFound("There is no such event that you may see.")
+    return shown[0]
 
 
 def _shown(
@@ -213,10 +168,15 @@ def _newest(target: StoredEvent, later: Page) -> Point:
     return later.shown[-1].point if later.shown else target.point
 
 
-def _state_id_at(view: View, stored: StoredEvent) -> int | None:
-    if stored.state_before is not None or stored.position is None:
-        return stored.state_before
-    return room_state.find_state_at(view, stored.event.room_id, stored.position)
+def _state_at(view: View, stored: StoredEvent) -> StateMap:
+    """The state before an event, as it is shown; empty where it is not known."""
+    room_id, position = stored.event.room_id, stored.point.position
+    state_id = stored.state_before
+    if state_id is None:
+        state_id = room_state.find_state_at(view, room_id, position)
+    if state_id is None:
+        return room_state.EMPTY
+    return veils.shown_state(view, room_id, room_state.load_state(view, state_id), position - 1)
 
 
 def _state_after(view: View, around: Sequence[StoredEvent], wanted: Wanted) -> list[StoredEvent]:
@@ -224,10 +184,9 @@ def _state_after(view: View, around: Sequence[StoredEvent], wanted: Wanted) -> l
 
     Spec: client-server-api#get_matrixclientv3roomsroomidcontexteventid
     """
-    state_id = _state_id_at(view, max(around, key=lambda one: one.point))
-    if state_id is None or not wanted.allows_room(around[0].event.room_id):
+    if not wanted.allows_room(around[0].event.room_id):
         return []
-    then = room_state.load_state(view, state_id)
+    then = _state_at(view, max(around, key=lambda one: one.point))
     speakers = {state.member_key(one.event.sender) for one in around}
     shown = [
         event_id
@@ -245,10 +204,7 @@ def _speakers(
     Spec: client-server-api#lazy-loading-room-members
     """
     oldest = min(several, key=lambda one: one.point)
-    state_id = _state_id_at(view, oldest)
-    if state_id is None:
-        return []
-    then = room_state.load_state(view, state_id)
+    then = _state_at(view, oldest)
     keys = {state.member_key(one.event.sender) for one in several}
     found = events.load_events(view, [then[key] for key in sorted(keys) if key in then])
     return _shown(view, requester, list(found.values()), now_ms)

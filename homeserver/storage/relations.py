@@ -3,10 +3,11 @@
 A redaction is kept even if its target is not known yet, and takes effect when that arrives.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Column,
     ColumnElement,
@@ -15,6 +16,9 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    exists,
+    func,
+    literal,
     or_,
     select,
 )
@@ -72,6 +76,29 @@ class ThreadSummary:
     has_reader: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RelationsPage:
+    """Which relations of an event are asked for."""
+
+    rel_type: str | None
+    event_type: str | None
+    start: Point | None
+    stop: Point | None
+    limit: int
+    is_backwards: bool
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The event with which a thread begins, and where its newest one stands."""
+
+    root: StoredEvent
+    latest: Point
+    # Whether the reader wrote in it, or began it.
+    has_reader: bool
+
+
 _table = events.events
 _shown = (
     select(relations, _table.c.position, _table.c.rank)
@@ -86,6 +113,11 @@ _THREADED = _shown.where(
     relations.c.relates_to.in_(bindparam("targets", expanding=True)),
     relations.c.rel_type == "m.thread",
 )
+_REFERENCES = _shown.where(
+    relations.c.relates_to.in_(bindparam("targets", expanding=True)),
+    relations.c.rel_type == "m.reference",
+).order_by(_table.c.position, _table.c.rank)
+_MOST_REFERENCES = 100
 _ANNOTATION = _shown.where(
     relations.c.relates_to == bindparam("target"),
     relations.c.rel_type == "m.annotation",
@@ -95,6 +127,49 @@ _ANNOTATION = _shown.where(
 ).limit(1)
 _PARENT = select(relations.c.relates_to, relations.c.rel_type).where(
     relations.c.event_id == bindparam("event_id")
+)
+_newest = (
+    select(
+        relations.c.relates_to.label("root"),
+        _table.c.position,
+        _table.c.rank,
+        func.row_number()
+        .over(
+            partition_by=relations.c.relates_to,
+            order_by=(_table.c.position.desc(), _table.c.rank.desc()),
+        )
+        .label("age"),
+    )
+    .join(_table, _table.c.event_id == relations.c.event_id)
+    .where(
+        relations.c.rel_type == "m.thread",
+        _table.c.room_id == bindparam("room_id"),
+        _table.c.position.is_not(None),
+        _table.c.redacted_by.is_(None),
+    )
+    .subquery()
+)
+_root = _table.alias("root_event")
+_written = relations.alias("written")
+_has_written = exists().where(
+    _written.c.relates_to == _newest.c.root,
+    _written.c.rel_type == "m.thread",
+    _written.c.sender == bindparam("reader"),
+)
+_THREADS = (
+    select(_newest.c.root, _newest.c.position, _newest.c.rank, _has_written.label("has_written"))
+    .join(_root, _root.c.event_id == _newest.c.root)
+    .where(
+        _newest.c.age == 1,
+        _root.c.room_id == bindparam("room_id"),
+        _root.c.position.is_not(None),
+        or_(
+            _newest.c.position < bindparam("position"),
+            and_(_newest.c.position == bindparam("position"), _newest.c.rank <= bindparam("rank")),
+        ),
+    )
+    .order_by(_newest.c.position.desc(), _newest.c.rank.desc())
+    .limit(bindparam("limit"))
 )
 _PENDING = select(redactions.c.event_id).where(
     redactions.c.redacts == bindparam("target"), redactions.c.room_id == bindparam("room_id")
@@ -127,6 +202,16 @@ def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, l
     return found
 
 
+def references_of(view: View, targets: Collection[EventId]) -> dict[EventId, list[EventId]]:
+    """The events that refer to these ones with `m.reference`, oldest first, so many at most."""
+    found: dict[EventId, list[EventId]] = {}
+    for row in view.all(_REFERENCES, {"targets": list(targets)}) if targets else ():
+        referring = found.setdefault(row.relates_to, [])
+        if len(referring) < _MOST_REFERENCES:
+            referring.append(row.event_id)
+    return found
+
+
 def parent_of(view: View, event_id: EventId) -> tuple[EventId, str] | None:
     """The event that an event relates to, and how."""
     row = view.one_or_none(_PARENT, {"event_id": event_id})
@@ -140,12 +225,20 @@ def is_annotated(view: View, target: str, sender: UserId, event_type: str, key: 
 
 
 def thread_summaries(
-    view: View, targets: Collection[EventId], reader: UserId
+    view: View,
+    targets: Collection[EventId],
+    reader: UserId,
+    is_heard: Callable[[EventId, str, int], bool] = lambda _root, _sender, _position: True,
 ) -> dict[EventId, ThreadSummary]:
-    """What is to be said about the threads that start at these events."""
+    """What is to be said about the threads that start at these events.
+
+    `is_heard` says by root, sender and position whether an event counts.
+    """
     newest: dict[EventId, tuple[Point, EventId]] = {}
     senders: dict[EventId, list[UserId]] = {}
     for row in view.all(_THREADED, {"targets": list(targets)}) if targets else ():
+        if not is_heard(row.relates_to, row.sender, row.position):
+            continue
         senders.setdefault(row.relates_to, []).append(row.sender)
         candidate = (Point(row.position, row.rank), row.event_id)
         newest[row.relates_to] = max(newest.get(row.relates_to, candidate), candidate)
@@ -156,32 +249,68 @@ def thread_summaries(
 
 
 def related_events(
-    view: View,
-    target: EventId,
-    wanted: tuple[str | None, str | None],
-    start: Point | None,
-    limit: int,
-    *,
-    is_backwards: bool,
+    view: View, room_id: RoomId, target: EventId, page: RelationsPage
 ) -> list[StoredEvent]:
-    """One page of the events that relate to an event, of a relationship and event type."""
-    rel_type, event_type = wanted
-    query = _shown.where(relations.c.relates_to == target)
-    if rel_type is not None:
-        query = query.where(relations.c.rel_type == rel_type)
-    if event_type is not None:
-        query = query.where(relations.c.type == event_type)
-    if start is not None:
-        query = query.where(_from(start, is_backwards=is_backwards))
+    """One page of the events that relate to an event, directly or through others."""
+    related = _related_to(target, page.depth)
+    query = (
+        select(_table.c.event_id)
+        .join(relations, relations.c.event_id == _table.c.event_id)
+        .where(
+            _table.c.event_id.in_(select(related.c.event_id)),
+            _table.c.room_id == room_id,
+            _table.c.position.is_not(None),
+            _table.c.redacted_by.is_(None),
+        )
+    )
+    if page.rel_type is not None:
+        query = query.where(relations.c.rel_type == page.rel_type)
+    if page.event_type is not None:
+        query = query.where(relations.c.type == page.event_type)
+    if page.start is not None:
+        query = query.where(_beyond(page.start, is_backwards=page.is_backwards))
+    if page.stop is not None:
+        query = query.where(_beyond(page.stop, is_backwards=not page.is_backwards))
     order = (_table.c.position, _table.c.rank)
-    ordered = query.order_by(*(column.desc() for column in order) if is_backwards else order)
-    rows = view.all(ordered.limit(limit))
+    ordered = query.order_by(*(one.desc() for one in order) if page.is_backwards else order)
+    rows = view.all(ordered.limit(page.limit))
     found = events.load_events(view, [row.event_id for row in rows])
     return [found[row.event_id] for row in rows]
 
 
-def _from(start: Point, *, is_backwards: bool) -> ColumnElement[bool]:
+def threads_before(
+    view: View, room_id: RoomId, start: Point, limit: int, reader: UserId
+) -> list[Thread]:
+    """The threads of a room whose newest event stands at or before a point, that one's first."""
+    key = {"room_id": room_id, "position": start.position, "rank": start.rank, "limit": limit}
+    rows = view.all(_THREADS, key | {"reader": reader})
+    found = events.load_events(view, [row.root for row in rows])
+    return [
+        Thread(
+            found[row.root],
+            Point(row.position, row.rank),
+            bool(row.has_written) or found[row.root].event.sender == reader,
+        )
+        for row in rows
+    ]
+
+
+def _related_to(target: EventId, depth: int) -> CTE:
+    """The IDs of what relates to an event over so many steps at most."""
+    first = (
+        select(relations.c.event_id, literal(1).label("steps"))
+        .where(relations.c.relates_to == target)
+        .cte("related", recursive=True)
+    )
+    further = select(relations.c.event_id, first.c.steps + 1).where(
+        relations.c.relates_to == first.c.event_id, first.c.steps < depth
+    )
+    return first.union(further)
+
+
+def _beyond(point: Point, *, is_backwards: bool) -> ColumnElement[bool]:
+    """On the far side of a point, which stands directly after an event."""
     position, rank = _table.c.position, _table.c.rank
     if is_backwards:
-        return or_(position < start.position, and_(position == start.position, rank <= start.rank))
-    return or_(position > start.position, and_(position == start.position, rank > start.rank))
+        return or_(position < point.position, and_(position == point.position, rank <= point.rank))
+    return or_(position > point.position, and_(position == point.position, rank > point.rank))

@@ -1,4 +1,4 @@
-"""Rooms, who is in them, which servers that makes, and their aliases.
+"""Rooms, who is in them, and which servers that makes.
 
 Memberships are those of the room's current state, and invitations to rooms we are not in.
 """
@@ -20,14 +20,13 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     select,
     update,
 )
 
 from homeserver.matrix import canonical_json, identifiers
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import EventId, RoomAlias, RoomId, ServerName, UserId
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -66,14 +65,6 @@ Index("ix_memberships_user", memberships.c.user_id, memberships.c.membership)
 # Who is in this room, and which servers does that make?
 Index("ix_memberships_room", memberships.c.room_id, memberships.c.membership)
 
-room_aliases = Table(
-    "room_aliases",
-    metadata,
-    Column("alias", String, primary_key=True),
-    Column("room_id", String, nullable=False, index=True),
-    Column("creator", String, nullable=False),
-)
-
 JOINED = frozenset({"join"})
 PRESENT = frozenset({"join", "invite"})
 
@@ -102,15 +93,6 @@ class Membership:
     display_name: str | None = None
     avatar_url: str | None = None
     is_forgotten: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """A room alias of this server."""
-
-    alias: RoomAlias
-    room_id: RoomId
-    creator: UserId
 
 
 _MEMBERSHIP = [memberships.c[name] for name in Membership.__slots__]
@@ -312,28 +294,6 @@ def shares_room(view: View, user_a: UserId, user_b: UserId) -> bool:
 def users_sharing_rooms_with(view: View, user_id: UserId) -> frozenset[UserId]:
     """Everybody who is in some room with this user."""
     return frozenset(row.user_id for row in view.all(_SHARING, {"user_id": user_id})) - {user_id}
-
-
-def save_alias(work: UnitOfWork, alias: Alias) -> None:
-    """Keep an alias of this server."""
-    work.execute(insert(room_aliases), asdict(alias))
-
-
-def find_alias(view: View, alias: RoomAlias) -> Alias | None:
-    """An alias of this server."""
-    row = view.one_or_none(select(room_aliases).where(room_aliases.c.alias == alias))
-    return Alias(**row._mapping) if row is not None else None  # noqa: SLF001 - public in SQLAlchemy
-
-
-def aliases_of(view: View, room_id: RoomId) -> list[RoomAlias]:
-    """A room's aliases on this server."""
-    statement = select(room_aliases.c.alias).where(room_aliases.c.room_id == room_id)
-    return [row.alias for row in view.all(statement.order_by(room_aliases.c.alias))]
-
-
-def delete_alias(work: UnitOfWork, alias: RoomAlias) -> None:
-    """Let go of an alias."""
-    work.execute(delete(room_aliases).where(room_aliases.c.alias == alias))
 
 
 def _room(row: Row[Any]) -> Room:

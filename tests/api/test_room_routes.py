@@ -9,15 +9,28 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from api import application
-from api.client import membership, rooms, sending, timeline
+from api.client import (
+    directory,
+    membership,
+    relations,
+    rooms,
+    sending,
+    spaces,
+    timeline,
+)
 from homeserver import errors
 from homeserver.ports import Requester
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
+from homeserver.rooms.moments import EventsInTime
+from homeserver.rooms.related import RelatedEvents
 from homeserver.rooms.sending import RoomSender
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
+from homeserver.rooms.upgrading import RoomUpgrades
 from tests.rooms.servers import Server, running
 
 V3 = "/_matrix/client/v3"
@@ -62,6 +75,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             RoomCreator: alice.creator,
             RoomSender: alice.sender,
             RoomState: alice.state,
+            RoomDirectory: alice.directory,
+            RoomUpgrades: alice.upgrades,
+            RelatedEvents: alice.related,
+            EventsInTime: alice.times,
+            Spaces: alice.spaces,
             RoomTimeline: alice.timeline,
         }
         tables = [
@@ -69,7 +87,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             *rooms.routes.all,
             *sending.routes.all,
             *timeline.routes.all,
-            *timeline.relation_routes.all,
+            *timeline.moment_routes.all,
+            *directory.routes.all,
+            *relations.routes.all,
+            *relations.thread_routes.all,
+            *spaces.routes.all,
         ]
         served = application.build(tables, services, authenticate)
         async with TestClient(TestServer(served)) as http:

@@ -80,19 +80,19 @@ class WholeServer(Server):
         self.media = Media(self.database, files, remote, clock, limits)
         self.board = TypingBoard(clock, entropy)
         self.typing = Typing(self.database, self.board, self.network)
-        self.aliases = RoomAliases(self.database, self.local, self.network, self.clock)
+        self.aliases = RoomAliases(self.database, self.local, self.network, clock)
         asking = Asking(self.network, self.replication.verify, self.local)
         self.creator = RoomCreator(self.database, self.local, clock, entropy)
         self.sender = RoomSender(self.database, self.local, clock)
         self.membership = Membership(self.database, self.local, clock, self.aliases, asking)
         backfilling = Backfilling(self.database, self.network, self.replication.verify)
         self.pages = RoomTimeline(self.database, clock, backfilling)
-        directory = RoomDirectory(self.database, self.local, self.network)
+        published = RoomDirectory(self.database, self.local, self.network)
         spaces = Spaces(self.database, self.local, self.network, clock, self.aliases)
         self.replication.serve(
             self.federation.requests,
             self.federation.inbox,
-            Services(self.typing, self.aliases, self.media, directory, spaces),
+            Services(self.typing, self.aliases, self.media, published, spaces),
         )
         self.federation.lines.when_opened.insert(0, self.replication.greet)
 

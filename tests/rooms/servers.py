@@ -22,12 +22,17 @@ from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.appending import Appended, Origin
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.creating import RoomCreator, Wish
+from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.joining import Asking
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
+from homeserver.rooms.moments import EventsInTime
+from homeserver.rooms.related import RelatedEvents
 from homeserver.rooms.sending import RoomSender
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import PageRequest, RoomTimeline
+from homeserver.rooms.upgrading import RoomUpgrades
 from homeserver.storage import events, frames, peers, room_state, rooms, sharing
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
@@ -117,12 +122,17 @@ class Server:
         self.local = local = LocalServer(self.name, key)
         self.sender = RoomSender(self.database, local, clock)
         self.creator = RoomCreator(self.database, local, clock, CountingEntropy())
-        self.aliases = RoomAliases(self.database, local, network)
+        self.aliases = RoomAliases(self.database, local, network, clock)
         asking = Asking(network, network.verify, local)
         self.membership = Membership(self.database, local, clock, self.aliases, asking)
         backfilling = Backfilling(self.database, network, network.verify)
         self.timeline = RoomTimeline(self.database, clock, backfilling)
         self.state = RoomState(self.database, clock)
+        self.related = RelatedEvents(self.database, clock)
+        self.times = EventsInTime(self.database, network, backfilling)
+        self.directory = RoomDirectory(self.database, local, network)
+        self.spaces = Spaces(self.database, local, network, clock, self.aliases)
+        self.upgrades = RoomUpgrades(self.database, self.creator)
         network.servers[self.name] = self
         self._txn = 0
 

@@ -7,6 +7,7 @@ import pytest
 
 from homeserver import errors
 from homeserver.matrix.identifiers import EventId
+from homeserver.rooms.directory import DirectoryRequest
 from homeserver.rooms.timeline import PageRequest
 from homeserver.storage import events
 from homeserver.sync.filters import RoomEventFilter
@@ -222,11 +223,11 @@ async def test_an_alias_leads_to_its_room_until_it_is_deleted(alice: Server) -> 
     room_id = await alice.create(alias_localpart="kitchen", is_published=True)
 
     assert await alice.membership.join(alice.requester, "#kitchen:alice.test", [], {}) == room_id
-    (listing,) = await alice.aliases.published_rooms()
+    (listing,) = (await alice.directory.page(None, DirectoryRequest()))["chunk"]
     assert listing["canonical_alias"] == "#kitchen:alice.test"
     with pytest.raises(errors.AliasInUse):
         await alice.create(alias_localpart="kitchen")
-    await alice.aliases.delete("#kitchen:alice.test")  # type: ignore[arg-type]
+    await alice.aliases.delete(alice.requester, "#kitchen:alice.test")  # type: ignore[arg-type]
     with pytest.raises(errors.NotFound):
         await alice.membership.join(alice.requester, "#kitchen:alice.test", [], {})
 

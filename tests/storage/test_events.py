@@ -2,7 +2,7 @@ from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
 from homeserver.storage import caches, events, gaps, relations
 from homeserver.storage.database import Database
 from homeserver.storage.events import Point, StoredEvent
-from homeserver.storage.relations import Relation
+from homeserver.storage.relations import Relation, RelationsPage
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.storage.room_events import ALICE, BOB, ROOM, event
 
@@ -191,15 +191,9 @@ async def test_relations_are_paged_and_counted(database: Database) -> None:
     await database.write(relate)
 
     def page(start: Point | None, limit: int, *, is_backwards: bool) -> list[EventId]:
+        wanted = RelationsPage("m.thread", None, start, None, limit, is_backwards, 1)
         found = database.read(
-            lambda view: relations.related_events(
-                view,
-                root.event_id,
-                ("m.thread", None),
-                start,
-                limit,
-                is_backwards=is_backwards,
-            )
+            lambda view: relations.related_events(view, ROOM, root.event_id, wanted)
         )
         return [one.event.event_id for one in found]
 

@@ -1,8 +1,9 @@
 from homeserver.matrix.identifiers import EventId, RoomAlias, RoomId, ServerName, UserId
-from homeserver.storage import events, rooms, sharing
+from homeserver.storage import aliases, events, rooms, sharing
+from homeserver.storage.aliases import Alias
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
-from homeserver.storage.rooms import Alias, Room
+from homeserver.storage.rooms import Room
 from homeserver.storage.sharing import Stay
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.storage.room_events import ALICE, BOB, ROOM, event, member
@@ -120,9 +121,9 @@ async def test_a_server_is_sent_what_was_said_while_it_was_in_the_room(
 
 async def test_aliases_are_found_listed_and_deleted(database: Database) -> None:
     alias = Alias(RoomAlias("#a:alice.test"), ROOM, ALICE)
-    await database.write(lambda work: rooms.save_alias(work, alias))
+    await database.write(lambda work: aliases.save_alias(work, alias))
 
-    assert database.read(lambda view: rooms.find_alias(view, alias.alias)) == alias
-    assert database.read(lambda view: rooms.aliases_of(view, ROOM)) == [alias.alias]
-    await database.write(lambda work: rooms.delete_alias(work, alias.alias))
-    assert database.read(lambda view: rooms.find_alias(view, alias.alias)) is None
+    assert database.read(lambda view: aliases.find_alias(view, alias.alias)) == alias
+    assert database.read(lambda view: aliases.aliases_of(view, ROOM)) == [alias.alias]
+    await database.write(lambda work: aliases.delete_alias(work, alias.alias))
+    assert database.read(lambda view: aliases.find_alias(view, alias.alias)) is None
