@@ -17,7 +17,7 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock
-from homeserver.storage import inbox, peers
+from homeserver.storage import database, inbox, peers
 from homeserver.storage.database import Database
 from homeserver.storage.inbox import StoredFrame
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -34,6 +34,7 @@ TakeControl = Callable[[UnitOfWork, ServerName, JsonObject], None]
 _FRAMES_AT_ONCE = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _MOST_TRIES = 5
+_PASSING = (errors.LimitExceeded, errors.PeerUnreachable)
 
 
 class Inbox:
@@ -95,25 +96,36 @@ class Inbox:
                 try:
                     await self._take_waiting(line)
                     pause, tries = _FIRST_PAUSE, 0
-                except (errors.LimitExceeded, errors.PeerUnreachable, errors.StorageFull):
-                    # Passes by itself; what was acknowledged is not given up for it.
-                    metrics.bump("federation_frames_postponed")
-                    await self._clock.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-                    continue
-                except Exception:
-                    metrics.bump("unexpected_errors")
-                    logger.exception("a frame could not be taken in peer=%s", line.peer)
-                    tries += 1
-                    if tries >= _MOST_TRIES:
-                        await self._set_aside(line)
-                        tries = 0
+                except Exception as error:  # noqa: BLE001 - counted and logged
+                    tries = await self._try_later(line, error, tries)
                     await self._clock.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                     continue
                 await arrived.wait()
         finally:
             self._database.wake_ups.ignore(topic, arrived.set)
+
+    async def _try_later(self, line: Line, error: Exception, tries: int) -> int:
+        """What passes by itself is waited for: nothing that was acknowledged is given up for it.
+
+        Returns how often the frame failed of itself.
+        """
+        if isinstance(error, _PASSING) or database.is_passing(error):
+            metrics.bump("federation_frames_postponed")
+            logger.info("a frame waits peer=%s reason=%s", line.peer, type(error).__name__)
+            return tries
+        metrics.bump("unexpected_errors")
+        logger.error("a frame could not be taken in peer=%s", line.peer, exc_info=error)
+        if tries + 1 < _MOST_TRIES:
+            return tries + 1
+        try:
+            await self._set_aside(line)
+        except Exception as failure:  # noqa: BLE001 - tried again with the next failure
+            logger.warning(
+                "a frame is not set aside peer=%s reason=%s", line.peer, type(failure).__name__
+            )
+            return tries
+        return 0
 
     async def _take_waiting(self, line: Line) -> None:
         while waiting := self._database.read(

@@ -119,10 +119,13 @@ class Placing:
         """What lies before the edge, from a peer that has the events at it or only their past."""
 
         def fresh(told: Sequence[Event]) -> dict[EventId, Event]:
+            ids = [one.event_id for one in told]
+            here = self._database.read(lambda view: events.load_events(view, ids))
+            placed = {event_id for event_id, stored in here.items() if stored.is_placed}
             return {
                 one.event_id: one
                 for one in told
-                if one.event_id not in given and one.depth >= edge.min_depth
+                if one.event_id not in placed | given.keys() and one.depth >= edge.min_depth
             }
 
         found = fresh(await self._fetching.ask_missing_events(peer, room, edge))

@@ -1,8 +1,10 @@
 """The channel: exactly once and in order, whatever the network and the machines do."""
 
 import asyncio
+import sqlite3
 
 import pytest
+from sqlalchemy import exc
 
 from federation import payloads
 from federation.ratchets.libolm import Libolm
@@ -251,6 +253,34 @@ async def test_a_frame_that_breaks_its_reader_does_not_stop_the_ones_behind(
     await alice.send(bob.server_name, "medicine")
     await meeting.clock.until(lambda: bob.texts == ["medicine"])
     assert tries == 5
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        errors.StorageFull(),
+        OSError(28, "No space left on device"),
+        exc.OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error")),
+    ],
+)
+async def test_an_ill_disk_loses_no_frame_however_long_it_lasts(
+    meeting: Meeting, failure: Exception
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    tries = 0
+
+    async def fail_often(peer: ServerName, transaction: JsonObject, finish: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 12:
+            raise failure
+        await bob.take_in(peer, transaction, finish)  # type: ignore[arg-type]
+
+    bob.federation.inbox.register_transactions(fail_often)
+    await alice.send(bob.server_name, "kept")
+    await meeting.clock.until(lambda: bob.texts == ["kept"])
+    assert tries == 13
 
 
 async def test_a_full_inbox_holds_the_sender_back(meeting: Meeting) -> None:
