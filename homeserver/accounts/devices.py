@@ -10,7 +10,7 @@ from homeserver import errors
 from homeserver.accounts.sessions import Sessions
 from homeserver.matrix.identifiers import DeviceId
 from homeserver.ports import Requester
-from homeserver.storage import accounts
+from homeserver.storage import accounts, encryption
 from homeserver.storage.accounts import Device
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -65,16 +65,17 @@ class Devices:
         await self._sessions.end(requester.user_id, device_ids)
 
     async def delete_all(self, requester: Requester) -> None:
-        """Log out everywhere.
+        """Log out everywhere. A dehydrated device is nobody's session and stays.
 
         Spec: client-server-api#post_matrixclientv3logoutall
         """
 
         def end(work: UnitOfWork) -> None:
-            devices = accounts.list_devices(work, requester.user_id)
-            self._sessions.end_within(
-                work, requester.user_id, [device.device_id for device in devices]
-            )
+            dehydrated = encryption.find_dehydrated(work, requester.user_id)
+            kept = None if dehydrated is None else dehydrated.device_id
+            devices = [one.device_id for one in accounts.list_devices(work, requester.user_id)]
+            ended = [device_id for device_id in devices if device_id != kept]
+            self._sessions.end_within(work, requester.user_id, ended)
 
         await self._database.write(end)
 

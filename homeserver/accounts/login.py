@@ -99,10 +99,12 @@ class LogIn:
         def save(work: UnitOfWork) -> None:
             accounts.save_password_hash(work, requester.user_id, password_hash)
             if ends_other_sessions:
+                dehydrated = encryption.find_dehydrated(work, requester.user_id)
+                kept = {requester.device_id, dehydrated.device_id if dehydrated else None}
                 others = [
                     device.device_id
                     for device in accounts.list_devices(work, requester.user_id)
-                    if device.device_id != requester.device_id
+                    if device.device_id not in kept
                 ]
                 self._sessions.end_within(work, requester.user_id, others)
 

@@ -27,7 +27,8 @@ from homeserver.matrix.identifiers import (
     server_of,
 )
 from homeserver.ports import Clock, PeerNetwork, Requester
-from homeserver.storage import accounts, encryption, rooms
+from homeserver.rooms import veils
+from homeserver.storage import accounts, encryption
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -117,7 +118,7 @@ class DeviceKeys:
 
         def find(view: View) -> list[UserId]:
             changed = encryption.device_list_changes(view, after, until)
-            visible = rooms.users_sharing_rooms_with(view, requester.user_id)
+            visible = veils.users_near(view, requester.user_id)
             return sorted(changed & (visible | {requester.user_id}))
 
         return {"changed": self._database.read(find), "left": []}
@@ -206,6 +207,9 @@ def forget_devices(work: UnitOfWork, user_id: UserId, devices: Sequence[DeviceId
     """Delete everything these devices of our user had to do with encryption, and say so."""
     encryption.delete_keys_of_devices(work, user_id, devices)
     encryption.delete_inboxes(work, user_id, devices)
+    dehydrated = encryption.find_dehydrated(work, user_id)
+    if dehydrated is not None and dehydrated.device_id in devices:
+        encryption.delete_dehydrated(work, user_id)
     if encryption.delete_device_keys(work, user_id, devices):
         encryption.mark_device_list_changed(work, user_id, server_of(user_id))
         deposits.queue_for_peers(work, user_id)

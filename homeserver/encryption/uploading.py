@@ -50,14 +50,7 @@ class KeyUploads:
 
         Spec: client-server-api#post_matrixclientv3keysupload
         """
-        now_ms = self._clock.now_ms()
-        upload = Upload(
-            None
-            if device_keys is None
-            else key_shapes.check_device_keys(device_keys, requester.user_id, requester.device_id),
-            _one_time_keys(requester, one_time_keys, now_ms),
-            _fallback_keys(requester, fallback_keys, now_ms),
-        )
+        upload = check(requester, device_keys, one_time_keys, fallback_keys, self._clock.now_ms())
         if upload == Upload(None, (), ()):
             return self._database.read(
                 lambda view: encryption.one_time_key_counts(
@@ -65,6 +58,23 @@ class KeyUploads:
                 )
             )
         return await self._database.write(lambda work: save(work, requester, upload))
+
+
+def check(
+    requester: Requester,
+    device_keys: JsonObject | None,
+    one_time_keys: Mapping[str, Any],
+    fallback_keys: Mapping[str, Any],
+    now_ms: int,
+) -> Upload:
+    """The keys of a device as they are stored; raises where one has a wrong form."""
+    return Upload(
+        None
+        if device_keys is None
+        else key_shapes.check_device_keys(device_keys, requester.user_id, requester.device_id),
+        _one_time_keys(requester, one_time_keys, now_ms),
+        _fallback_keys(requester, fallback_keys, now_ms),
+    )
 
 
 def save(work: UnitOfWork, requester: Requester, upload: Upload) -> dict[str, int]:

@@ -11,6 +11,7 @@ from api import application
 from api.client import (
     account,
     account_data,
+    dehydrated,
     devices,
     encryption,
     key_backup,
@@ -31,6 +32,7 @@ from homeserver.accounts.profile import Profiles
 from homeserver.accounts.rate_limits import RateLimit
 from homeserver.accounts.sessions import Sessions
 from homeserver.encryption.cross_signing import CrossSigning
+from homeserver.encryption.dehydration import Dehydration
 from homeserver.encryption.device_keys import DeviceKeys
 from homeserver.encryption.key_backup import KeyBackup
 from homeserver.encryption.to_device import ToDevice
@@ -51,7 +53,18 @@ PASSWORD = "correct horse"
 PASSWORD_HASH = passwords.hash_at_once(PASSWORD)
 V3 = "/_matrix/client/v3"
 
-MODULES = (account, account_data, devices, encryption, key_backup, login, profile, push, versions)
+MODULES = (
+    account,
+    account_data,
+    dehydrated,
+    devices,
+    encryption,
+    key_backup,
+    login,
+    profile,
+    push,
+    versions,
+)
 
 
 class Hands:
@@ -126,6 +139,7 @@ class Served:
                 CrossSigning(self.database),
                 KeyBackup(self.database),
                 ToDevice(self.database, self.clock, HOME),
+                Dehydration(self.database, self.clock),
                 versions.BaseUrl(None),
             )
         }
