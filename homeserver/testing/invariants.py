@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from federation.consent import TABLE, Standing, Step
+from homeserver.testing import census
 from homeserver.testing.person import Person
+from homeserver.testing.wire_watch import WireWatch
 
 
 class Broken(AssertionError):
@@ -25,6 +27,13 @@ async def check_always(people: Sequence[Person]) -> None:
             await person.sync()  # raises SeenTwice
             await _check_standings(person)
             await _check_acknowledged(person)
+            await _check_tombstones(person)
+
+
+def check_wire(watch: WireWatch) -> None:
+    """Nothing has left that a standing does not allow, and no key of a ratchet twice."""
+    if watch.breaches:
+        raise AssertionError("; ".join(watch.breaches[:3]))
 
 
 async def check_healed(people: Sequence[Person]) -> None:
@@ -41,7 +50,7 @@ async def _check_standings(person: Person) -> None:
     """Standings only move along the table, each step from where the last one led."""
     reached: dict[str, str] = {}
     for entry in await person.audit():
-        if entry["step"] not in Step:
+        if entry["step"] not in set(Step):
             if entry["standing_before"] != entry["standing"]:
                 raise AssertionError(f"{person.name}: {entry['step']} moved a standing")
             continue  # grants were edited
@@ -53,6 +62,16 @@ async def _check_standings(person: Person) -> None:
         if before != entry["standing_before"]:
             raise AssertionError(f"{person.name}: from {before} to {entry['standing_before']}")
         reached[entry["node_id"]] = entry["standing"]
+
+
+async def _check_tombstones(person: Person) -> None:
+    """Of a peer that was revoked nothing is left but history, tombstone and trail."""
+    for peer in await person.peers():
+        if peer["standing"] == "revoked":
+            left = census.tables_naming(person.server, peer["server_name"], peer["node_id"])
+            if left - census.MAY_REMAIN:
+                beyond = ", ".join(sorted(left - census.MAY_REMAIN))
+                raise AssertionError(f"{person.name} keeps of a revoked peer: {beyond}")
 
 
 async def _check_acknowledged(person: Person) -> None:
