@@ -6,6 +6,7 @@ over one link and its answer comes back over the other; what is lost shows itsel
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -59,6 +60,23 @@ class Recorded:
     route: str
     address: bytes
     box: bytes
+    party: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A box that is about to leave. `party` is what its sender calls the other side."""
+
+    source: str
+    target: str
+    kind: Kind
+    address: bytes
+    box: bytes
+    party: str = ""
+
+
+# Sees a box before it leaves; what it returns goes on in its place, None is lost.
+Tamper = Callable[[Parcel], bytes | None]
 
 
 @dataclass(slots=True)
@@ -91,6 +109,8 @@ class Network:
         self.passages: list[Passage] = []
         self.recorded: list[Recorded] = []
         self.is_recording = False
+        self.watchers: list[Callable[[Parcel], None]] = []  # told of every box that leaves
+        self.tampers: list[Tamper] = []  # whoever sits on the wire, in their order
 
     def listen(self, route: str, server: str, receive: Receive) -> None:
         """From now on the route leads to this server."""
@@ -170,22 +190,28 @@ class Network:
             self._note(_now(), source, sent.route, "request", len(sent.box), "nobody there")
             raise errors.PeerUnreachable
         target = found[0]
-        box = await self._travel(source, target, "request", sent.box, sent)
+        parcel = Parcel(source, target, "request", sent.address, sent.box, sent.party)
+        box = await self._travel(parcel, sent)
         answer = await self._hand_over(replace(sent, box=box))
-        return await self._come_back(target, source, answer)
+        return await self._come_back(parcel, answer)
 
-    async def _come_back(self, source: str, target: str, answer: bytes | None) -> bytes | None:
+    async def _come_back(self, asked: Parcel, answer: bytes | None) -> bytes | None:
+        source, target = asked.target, asked.source
         if answer is None:
             at = _now()
             await asyncio.sleep(self.link(source, target).faults.latency_s)
             self._note(at, source, target, "answer", _REFUSAL_BYTES, "refused")
             return None
-        return await self._travel(source, target, "answer", answer, None)
+        return await self._travel(Parcel(source, target, "answer", asked.address, answer), None)
 
-    async def _travel(
-        self, source: str, target: str, kind: Kind, box: bytes, sent: Recorded | None
-    ) -> bytes:
+    async def _travel(self, parcel: Parcel, sent: Recorded | None) -> bytes:
         """Go over one link; hangs until the caller gives up if the box is lost."""
+        source, target, kind = parcel.source, parcel.target, parcel.kind
+        for watch in self.watchers:
+            watch(parcel)
+        box = await self._tampered(parcel)
+        if sent is not None:
+            sent = replace(sent, box=box)
         link, at = self.link(source, target), _now()
         faults = link.faults
         is_barred = faults.only_answers and kind == "request"
@@ -207,6 +233,17 @@ class Network:
         self._note(at, source, target, kind, len(box), "damaged" if is_damaged else "arrived")
         return _damage(box, link) if is_damaged else box
 
+    async def _tampered(self, parcel: Parcel) -> bytes:
+        """What becomes of a box in the hands of whoever sits on the wire."""
+        for tamper in self.tampers:
+            box = tamper(parcel)
+            if box is None:
+                size = len(parcel.box)
+                self._note(_now(), parcel.source, parcel.target, parcel.kind, size, "lost")
+                await _for_ever()
+            parcel = replace(parcel, box=box or b"")
+        return parcel.box
+
     def _later(self, link: Link, sent: Recorded) -> None:
         """Let a box arrive when nobody waits for it any more."""
         delay = link.faults.held_s * float(link.random.random())
@@ -227,6 +264,8 @@ class Network:
             return await found[1](sent.address, sent.box, None)
         except Crashed:
             raise errors.PeerUnreachable from None
+        except errors.HomeserverError:
+            return None  # over HTTP an error of the server, which says as little as the refusal
 
     def _note(self, *passage: Any) -> None:
         self.passages.append(Passage(*passage))
@@ -243,8 +282,7 @@ class Socket:
         self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
     ) -> bytes:
         """Deliver a box and return the answer."""
-        del party
-        sent = Recorded(self._server, route, address, box)
+        sent = Recorded(self._server, route, address, box, party)
         return await self._network.deliver(self._server, sent, timeout_s)
 
     async def hang_up(self, party: str) -> None:

@@ -163,6 +163,10 @@ class Person:
             raise
         return dict(found)
 
+    async def peers(self) -> list[dict[str, Any]]:
+        """What the own server says about every connection, and the tombstones of those before."""
+        return list((await self.server.admin("GET", "/peers"))["peers"])
+
     async def standing(self, other: "Person") -> str:
         """What stands between this person and another."""
         found = await self.peer(other)

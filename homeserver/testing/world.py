@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from federation.ratchets.interface import Ratchets
 from homeserver.config import FederationSettings
-from homeserver.testing import invariants, settling
+from homeserver.testing import invariants, ratchet_watch, settling
 from homeserver.testing.network import Network
 from homeserver.testing.person import Person
 from homeserver.testing.runs import Crashed
@@ -20,6 +20,7 @@ from homeserver.testing.settling import NeverSettled
 from homeserver.testing.simulated_server import Making, SimulatedServer
 from homeserver.testing.thrift import Thrift
 from homeserver.testing.virtual_time import VirtualLoop
+from homeserver.testing.wire_watch import WireWatch
 
 T = TypeVar("T")
 
@@ -42,13 +43,17 @@ class World:
         settings: FederationSettings | None = None,
         ratchets: Ratchets | None = None,
         thrift: Thrift | None = None,
+        network: Network | None = None,
     ) -> None:
         self.directory = directory
         self.seed = seed
-        self.network = Network(seed)
+        self.network = network or Network(seed)
         self.people: dict[str, Person] = {}
         self.checks_itself = True
         self.patience_s = 2 * DAY
+        self.watch = WireWatch(self._server)
+        if thrift is None:
+            self.network.watchers.append(self.watch.see)
         self._settings = settings or FederationSettings()
         self._ratchets = ratchets
         self._thrift = thrift
@@ -58,6 +63,11 @@ class World:
     def servers(self) -> list[SimulatedServer]:
         """Every server, running or not."""
         return [person.server for person in self.people.values()]
+
+    @property
+    def loop(self) -> VirtualLoop:
+        """What its time passes on."""
+        return self._loop
 
     @property
     def now(self) -> float:
@@ -84,14 +94,15 @@ class World:
         settings: FederationSettings | None = None,
     ) -> Person:
         """Give somebody a server, start it and log in."""
+        settings = settings or self._settings
         making = Making(
             name,
             self.directory,
             self.seed,
             self.network,
             is_reachable=is_reachable,
-            settings=settings or self._settings,
-            ratchets=self._ratchets,
+            settings=settings,
+            ratchets=self._ratchets or ratchet_watch.watched(settings.ratchets, self.watch.uses),
             thrift=self._thrift,
         )
         server = SimulatedServer(making)
@@ -160,6 +171,7 @@ class World:
     async def check(self) -> None:
         """Check what must hold at any time; raises AssertionError, naming the seed."""
         try:
+            invariants.check_wire(self.watch)
             await invariants.check_always(list(self.people.values()))
         except AssertionError as broken:
             raise invariants.Broken(
@@ -205,6 +217,10 @@ class World:
         self.network.is_recording = True
         yield
         self.network.is_recording = False
+
+    def _server(self, name: str) -> SimulatedServer | None:
+        person = self.people.get(name)
+        return None if person is None else person.server
 
     def _changes(self) -> int:
         return sum(server.changes for server in self.servers if server.is_running)

@@ -1,40 +1,17 @@
 """G10: revoke is immediate, complete, and survives a crash."""
 
 import contextlib
-import sqlite3
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from homeserver.testing import census
 from homeserver.testing.client import Refused
 from homeserver.testing.crashing import CrashAfter
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, World
-
-# Where a revoked peer may still stand: rooms and their history, what the owner's clients were or
-# will be told, the tombstone, and the trail.
-MAY_REMAIN = frozenset(
-    {
-        *("peers", "audit", "notices", "invitations"),
-        *("events", "states", "memberships", "server_stays", "rooms", "room_aliases"),
-        "media",  # files that were opened, unless the owner asks to erase them
-    }
-)
-
-
-def tables_naming(person: Person, *names: str) -> set[str]:
-    """The tables in which any column of any row holds one of these names."""
-    found = set()
-    file = person.server.directory / "homeserver.db"
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        for (table,) in tables.fetchall():
-            text = repr(connection.execute(f'SELECT * FROM "{table}"').fetchall())
-            if any(name in text for name in names):
-                found.add(table)
-    return found
 
 
 async def _spend_a_day(world: World, alice: Person, bob: Person) -> str:
@@ -59,8 +36,10 @@ async def _is_gone(world: World, alice: Person, bob: Person) -> None:
         if one.at > begun and one.source == "alice" and one.fate != "refused"
     ]
     assert moved == []
-    left = tables_naming(alice, bob.server.server_name, bob.server.server_name.split(".")[0])
-    assert left <= MAY_REMAIN, left - MAY_REMAIN
+    left = census.tables_naming(
+        alice.server, bob.server.server_name, bob.server.server_name.split(".")[0]
+    )
+    assert left <= census.MAY_REMAIN, left - census.MAY_REMAIN
 
 
 @simulated

@@ -2,6 +2,7 @@
 
 import pytest
 
+from homeserver import crash_points
 from homeserver.testing.crashing import crash_everywhere
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
@@ -109,18 +110,26 @@ async def test_a_server_returns_after_a_month(world: World, befriended: list[Per
 
 @pytest.mark.parametrize("victim", ["alice", "bob"])
 @simulated
-async def test_a_crash_at_every_commit_of_a_conversation(
+async def test_a_crash_at_every_step_of_a_conversation(
     world: World, befriended: list[Person], victim: str
 ) -> None:
     alice, bob = befriended
     room_id = await world.room(alice, bob)
 
+    told = []
+
     async def story(number: int) -> None:
+        told.append(number)
         await alice.say(room_id, f"alice {number}", f"txn-{number}")
         await world.pass_time(1.0)
         if bob.server.is_running:
             await bob.say(room_id, f"bob {number}", f"txn-{number}")
 
     crashed = await crash_everywhere(world, world.people[victim].server, story)
-    assert len(crashed) > 8
-    await _all_have_heard_all(room_id, befriended, len(crashed) + 1)
+    points = {where.work for where in crashed if where.side == "at"}
+    assert points >= {*crash_points.SEND, *crash_points.RECEIVE}
+    assert len(crashed) > 8 + len(points)
+    for listener in befriended:
+        for speaker in befriended:
+            expected = [f"{speaker.name} {number}" for number in dict.fromkeys(told)]
+            assert _said_by(speaker.name, await listener.texts(room_id)) == expected
