@@ -51,6 +51,7 @@ async def test_a_backup_of_a_running_server_brings_everything_back(
     alice, bob = pair
     hers, his = await with_client(alice), await with_client(bob)
     room_id = await hers.create_room(invite=[his.user_id])
+    await is_invited(his, room_id)
     await his.join(room_id)
     await hers.send_text(room_id, "before the backup")
     picture = await hers.upload(b"kept with care", "text/plain")
@@ -83,6 +84,14 @@ async def hears(client: Client, room_id: str, text: str) -> None:
             return
         await client.sync(1_000)
     raise AssertionError(f"{text!r} was not heard in {room_id}")
+
+
+async def is_invited(client: Client, room_id: str) -> None:
+    """Sync until the invitation is there."""
+    for _ in range(60):
+        if room_id in (await client.sync(1_000)).get("rooms", {}).get("invite", {}):
+            return
+    raise AssertionError(f"no invitation into {room_id} came")
 
 
 def standings(server: Server) -> dict[str, str]:
