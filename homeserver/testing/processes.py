@@ -159,9 +159,7 @@ class Server:
 
     def resident_mib(self) -> float:
         """Memory it holds at the moment."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        kib = next(line.split()[1] for line in lines if line.startswith("VmRSS:"))
-        return int(kib) / 1024
+        return resident_mib(self.pid)
 
     def _end(self, number: signal.Signals) -> int:
         if self.process is None:
@@ -202,6 +200,13 @@ def connect(inviter: Server, invitee: Server) -> None:
     """Let both owners say yes, by the command line."""
     link = inviter.command("peers", "invite").stdout.strip()
     invitee.command("peers", "connect", link)
+
+
+def resident_mib(pid: int | str) -> float:
+    """Memory that a process holds at the moment; "self" is this one."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kib = next(line.split()[1] for line in lines if line.startswith("VmRSS:"))
+    return int(kib) / 1024
 
 
 def free_port() -> int:
