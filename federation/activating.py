@@ -11,6 +11,7 @@ from homeserver import crash_points
 from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
+from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, notices, peers
 from homeserver.storage.channels import Channel
 from homeserver.storage.invitations import Handshake
@@ -42,6 +43,7 @@ def activate(
     crash_points.reach(Point.CHANNEL_MADE)
     if Effect.OPEN_CHANNEL in outcome.effects:
         frames.delete_everything(work, peer.server_name)
+        hiding.follow_standing(work, peer.server_name, doing.at)
     if Effect.TELL_OWNER in outcome.effects:
         content: JsonObject = {"server_name": peer.server_name, "name": secrets.their_name}
         notices.tell_owner(work, doing.at, "connected", peer.node_id, content)

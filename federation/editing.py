@@ -5,6 +5,7 @@ from federation.consent import Standing
 from federation.consent_steps import Doing
 from federation.grants import Grants
 from homeserver.matrix.canonical_json import JsonObject
+from homeserver.rooms import hiding
 from homeserver.storage import frames, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -12,10 +13,12 @@ from homeserver.storage.unit_of_work import UnitOfWork
 STEP = "grants edited"
 
 
-def edit(work: UnitOfWork, peer: Peer, changes: JsonObject) -> Grants:
+def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Grants:
     """Store other grants and tell the peer. Raises `InvalidParam`, changing nothing."""
     edited = grants.edit(peer.grants, changes)
     peers.change_peer(work, peer.server_name, grants=edited.model_dump())
+    if edited.messages != peer.grants.get("messages"):
+        hiding.follow_standing(work, peer.server_name, now_ms)
     if consent.is_connected(Standing(peer.standing)):
         told = {"grants": grants.as_told(edited.model_dump())}
         frames.queue_item(work, peer.server_name, frames.CONTROL, "grants", told)

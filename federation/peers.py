@@ -20,6 +20,7 @@ from federation import (
     grants,
     invitation_links,
     issuing,
+    naming,
     sentences,
 )
 from federation.connecting import Connecting
@@ -45,8 +46,6 @@ from homeserver.storage.unit_of_work import UnitOfWork
 
 # How the owner did something, unless whoever asks for it knows better.
 OWNER = "owner"
-# What a named set of grants leaves as it is.
-_PERSONAL = ("note", "expires_at")
 
 
 class Handshakes:
@@ -99,6 +98,10 @@ class Peers:
         if peer is None:
             raise errors.NotFound("There is no connection with that server.")
         return peer
+
+    def resolve(self, name: str) -> Peer:
+        """The one peer that a person means by a name; raises `NotFound` or `Conflict`."""
+        return naming.find(self.load_all(), name)
 
     def words_with(self, peer: Peer) -> str:
         """The words both people compare: the same on both screens, or somebody is in between."""
@@ -187,14 +190,23 @@ class Peers:
         await self._step(server_name, Step.OWNER_UNBLOCKED, how)
 
     async def edit_grants(
-        self, server_name: ServerName, changes: JsonObject, how: str = OWNER
+        self,
+        server_name: ServerName,
+        changes: JsonObject,
+        how: str = OWNER,
+        grant_set: str | None = None,
     ) -> grants.Grants:
-        """Change what the peer may do, from the next frame on, and tell the peer."""
-        routes = self._handshakes.terms.routes
+        """Change what the peer may do, from the next frame on, and tell the peer.
+
+        A named set of the settings goes first; it leaves the note and the end as they are.
+        """
+        terms = self._handshakes.terms
+        routes = terms.routes
+        changes = agreeing.impersonal(terms.federation, grant_set) | changes
 
         def operation(work: UnitOfWork) -> tuple[grants.Grants, bool]:
             peer = _load(work, server_name)
-            edited = editing.edit(work, peer, changes)
+            edited = editing.edit(work, peer, changes, self._party.clock.now_ms())
             editing.record(work, peer, edited, self._by_owner(how))
             announcing.announce(work, self._party.own, routes, server_name)
             return edited, announcing.was_told_a_route(work, server_name)
@@ -206,17 +218,16 @@ class Peers:
             line.rate, line.knows_us = edited.rate, knows_us
         return edited
 
-    async def choose_grants(
-        self, server_name: ServerName, grant_set: str, how: str = OWNER
-    ) -> grants.Grants:
-        """Give a peer what a named set of the settings says; note and end stay."""
-        chosen = agreeing.chosen(self._handshakes.terms.federation, grant_set) or {}
-        kept = {name: value for name, value in chosen.items() if name not in _PERSONAL}
-        return await self.edit_grants(server_name, kept, how)
-
-    async def pause_everything(self, *, is_paused: bool) -> None:
+    async def pause_everything(self, *, is_paused: bool, how: str = OWNER) -> None:
         """Pause or resume the whole server; peers paused singly stay as they are."""
-        await self._database.write(lambda work: peers.pause_everything(work, is_paused=is_paused))
+        doing = self._by_owner(how)
+
+        def operation(work: UnitOfWork) -> None:
+            if peers.is_everything_paused(work) is not is_paused:
+                peers.pause_everything(work, is_paused=is_paused)
+                consent_steps.note_everything(work, doing, is_paused=is_paused)
+
+        await self._database.write(operation)
         for peer in self.load_all():
             self._lines.refresh(peer.server_name)
 

@@ -15,7 +15,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.matrix.visibility import Viewpoint
-from homeserver.rooms import state
+from homeserver.rooms import state, veils
 from homeserver.storage import peers, room_state, rooms, sharing
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
@@ -62,6 +62,7 @@ def readable(
         stored.event.pdu if eyes.see(stored) else matrix_events.redacted(stored.event).pdu
         for stored in found
         if stored.event.room_id == room_id
+        and not veils.is_stand_in(view, room_id, stored.event.event_id)
     ]
 
 

@@ -17,7 +17,7 @@ from homeserver.encryption import device_keys
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import localpart
 from homeserver.outbound import Outbound
-from homeserver.rooms import outside
+from homeserver.rooms import hiding, outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,9 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
         settings.strangers_in_rooms,
     )
     federation.peers.when_ended.append(device_keys.forget_peer)
+    federation.peers.when_ended.append(
+        lambda work, peer: hiding.follow_standing(work, peer, base.clock.now_ms())
+    )
     federation.peers.when_ended.append(
         lambda work, peer: outside.forget_server(
             work, base.local, base.owner, peer, base.clock.now_ms()

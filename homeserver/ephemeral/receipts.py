@@ -14,6 +14,7 @@ from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import MAX_INTEGER, JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.ports import Clock, Requester
+from homeserver.rooms import veils
 from homeserver.storage import account_data, ephemeral, events, frames, relations
 from homeserver.storage.database import Database
 from homeserver.storage.ephemeral import Receipt
@@ -140,6 +141,8 @@ def _move_marker(
 
 
 def _tell(work: UnitOfWork, receipt: Receipt) -> None:
+    if veils.is_stand_in(work, receipt.room_id, EventId(receipt.event_id)):
+        return
     seen: JsonObject = {"ts": receipt.read_at}
     key = f"receipt:{receipt.room_id}:{receipt.user_id}"
     if receipt.thread_id is not None:

@@ -14,7 +14,7 @@ from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.matrix.push_rules import Circumstances
 from homeserver.push import rules
-from homeserver.rooms import state
+from homeserver.rooms import state, veils
 from homeserver.storage import events, room_state, rooms
 from homeserver.storage.unit_of_work import View
 
@@ -79,11 +79,15 @@ def _judge_more(view: View, user_id: UserId, room_id: RoomId, judged: _Judged, u
     timeline = events.timeline_since(view, room_id, judged.until, until, _EVENTS_LIMIT)
     judged.until = until
     unread: list[tuple[int, Event]] = []
-    for stored in timeline.events:
+    for stored in veils.shown(view, user_id, timeline.events):
         if stored.event.sender == user_id and not stored.event.is_state:
             judged.notifying.clear()
             unread.clear()
-        elif stored.event.sender != user_id and stored.position is not None:
+        elif (
+            stored.event.sender != user_id
+            and stored.position is not None
+            and not veils.is_unheard(view, room_id, stored.event.sender, stored.position)
+        ):
             unread.append((stored.position, stored.event))
     if unread:
         judged.notifying += _notifying(view, user_id, room_id, judged.ruleset, unread)
@@ -114,6 +118,6 @@ def _circumstances(view: View, user_id: UserId, room_id: RoomId) -> Circumstance
     return Circumstances(
         user_id,
         membership.display_name if membership else None,
-        len(rooms.joined_users(view, room_id)),
+        len(veils.members(view, room_id, rooms.JOINED)),
         state.power_levels(view, current),
     )

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from homeserver.matrix import identifiers
 from homeserver.matrix.events import Event, StateKey
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
-from homeserver.rooms import redacting
+from homeserver.rooms import hiding, redacting
 from homeserver.storage import (
     events,
     frames,
@@ -97,6 +98,7 @@ def _update_memberships(
     rooms.save_memberships(work, memberships_from(found.values(), position))
     gone = [UserId(key[1]) for key, event_id in changes.items() if event_id is None]
     rooms.delete_memberships(work, room_id, gone)
+    hiding.meet(work, room_id, (identifiers.server_of(key[1]) for key in changes), position)
     return sharing.update_stays(work, room_id, position)
 
 

@@ -26,7 +26,8 @@ _HERE = frozenset({"join", "invite", "knock"})
 _ANY = _HERE | {"leave", "ban"}
 _OVER = frozenset({"revoked", "blocked", "declined"})
 _ASKED_AGAIN = frozenset({"requested", "offered"})
-_NEVER_SEEN = 0
+# The position of servers that were in a room before we came.
+NEVER_SEEN = 0
 
 _WRITE_AGAIN = (
     "Somebody was removed from your contacts, and this device did not know it yet when it"
@@ -72,10 +73,7 @@ def show_server(
 
 
 def meet(work: UnitOfWork, room_id: RoomId, servers: Iterable[str], position: int) -> None:
-    """Servers turn up in a room, in the event at this position: hide those we have cut off.
-
-    Position 0: they have been there for longer than we have.
-    """
+    """Servers turn up in a room, in the event at this position: hide those we have cut off."""
     is_changed = False
     for server in {ServerName(one) for one in servers}:
         is_absent, is_muted = _wanted(work, server)
@@ -130,7 +128,7 @@ def _wanted(view: View, server: ServerName) -> tuple[bool, bool]:
     is_over = peer.standing in _OVER or (
         peer.standing in _ASKED_AGAIN and peer.standing_before in _OVER
     )
-    return is_over, not is_over and not peers.permits(peer.grants, "messages")
+    return is_over, not is_over and peer.grants.get("messages") is False
 
 
 def _hide(work: UnitOfWork, room_id: RoomId, server: ServerName, now_ms: int) -> None:

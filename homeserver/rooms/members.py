@@ -8,7 +8,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import client_format, pages, seeing
+from homeserver.rooms import client_format, pages, seeing, veils
 from homeserver.storage import events, room_state, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import View
@@ -50,7 +50,10 @@ class RoomState:
             if event_id is None:
                 raise errors.NotFound("That part of the room's state is not set.")
             one = {(event_type, state_key): event_id}
-            return _events(view, one, requester, now_ms)[0]
+            shown = _events(view, one, requester, now_ms)
+            if not shown:
+                raise errors.NotFound("That part of the room's state is not set.")
+            return shown[0]
 
         return self._database.read(find)
 
@@ -77,6 +80,7 @@ class RoomState:
                 is_past = readable.membership == "join" or point.position <= readable.position
                 if state_id is not None and is_past:
                     then = room_state.load_state(view, state_id)
+                    then = veils.shown_state(view, room_id, then, point.position)
             members = {key: then[key] for key in then if key[0] == "m.room.member"}
             return [
                 event
@@ -96,7 +100,7 @@ class RoomState:
         def load(view: View) -> JsonObject:
             if seeing.load_readable(view, room_id, requester.user_id).membership != "join":
                 raise errors.NotInRoom
-            joined = rooms.members_of(view, room_id, rooms.JOINED)
+            joined = veils.members(view, room_id, rooms.JOINED)
             return {member.user_id: _profile_of(member) for member in joined}
 
         return await self._database.scan(load)

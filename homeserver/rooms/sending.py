@@ -11,7 +11,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import drafting, inviting, state
+from homeserver.rooms import drafting, hiding, inviting, state
 from homeserver.rooms.appending import Origin
 from homeserver.rooms.drafting import Intent
 from homeserver.rooms.local_server import LocalServer
@@ -19,6 +19,8 @@ from homeserver.storage import events, relations, room_state, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork
+
+_ENCRYPTED = "m.room.encrypted"
 
 
 class RoomSender:
@@ -43,6 +45,8 @@ class RoomSender:
 
         def intend(work: UnitOfWork, _room: Room) -> Intent:
             _check_annotates_once(work, intent)
+            if event_type == _ENCRYPTED:
+                hiding.check_has_synced(work, requester, room_id)
             return intent
 
         return await self._send_once(

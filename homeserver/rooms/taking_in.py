@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from homeserver import errors
-from homeserver.matrix import auth_rules
+from homeserver.matrix import auth_rules, identifiers
 from homeserver.matrix.events import Event, StateMap
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.matrix.room_versions import RoomVersion
-from homeserver.rooms import appending, consequences, redacting, state
+from homeserver.rooms import appending, consequences, hiding, redacting, state
 from homeserver.storage import events, gaps, relations, room_state, rooms, sharing, wake_ups
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
@@ -149,6 +149,8 @@ def _take_in_members(work: UnitOfWork, room_id: RoomId, state_id: int, position:
     found = events.load_bodies(work, members)
     rooms.save_memberships(work, consequences.memberships_from(found.values(), position))
     sharing.update_stays(work, room_id, position)
+    servers = {identifiers.server_of(key[1]) for key in current if key[0] == "m.room.member"}
+    hiding.meet(work, room_id, servers, hiding.NEVER_SEEN)
 
 
 def _unknown(work: UnitOfWork, event_ids: Sequence[EventId]) -> list[EventId]:

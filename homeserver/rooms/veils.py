@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from homeserver.matrix import events as matrix_events
-from homeserver.matrix.events import Event, StateMap
+from homeserver.matrix.events import DUMMY, Event, StateMap
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.storage import events, hiding, rooms
 from homeserver.storage.events import StoredEvent
@@ -29,8 +29,11 @@ _SHOWN_WHOLE = "m.room.encryption"
 
 
 def shown(view: View, user_id: UserId, several: Iterable[StoredEvent]) -> list[StoredEvent]:
-    """What a local user is shown of these events: left out, redacted, or as they are."""
-    several = list(several)
+    """What a local user is shown of these events: left out, redacted, or as they are.
+
+    Events that only join a graph's ends say nothing, and are for servers.
+    """
+    several = [stored for stored in several if stored.event.type != DUMMY]
     veils = hiding.load_hidden(view).veils
     if not veils:
         return several
@@ -71,6 +74,20 @@ def is_unheard(view: View, room_id: RoomId, sender: str, position: int) -> bool:
     """Whether a message of theirs at this position of the timeline is left out."""
     veil = hiding.find_veil(view, room_id)
     return veil is not None and _is_unheard(veil, sender, position)
+
+
+def heard(view: View, room_id: RoomId, event_ids: list[EventId]) -> list[EventId]:
+    """Those of a room's message events that are not left out."""
+    veil = hiding.find_veil(view, room_id)
+    if veil is None:
+        return event_ids
+    found = events.load_events(view, event_ids)
+    return [
+        event_id
+        for event_id in event_ids
+        if event_id in found
+        and not _is_unheard(veil, found[event_id].event.sender, found[event_id].position or 0)
+    ]
 
 
 def is_stand_in(view: View, room_id: RoomId, event_id: EventId) -> bool:

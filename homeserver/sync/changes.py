@@ -6,9 +6,9 @@ presence, messages to the device, device lists. Classic sync makes its answer of
 
 from dataclasses import dataclass
 
-from homeserver.ephemeral.receipts import PRIVATE
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.rooms import veils
 from homeserver.storage import account_data, encryption, ephemeral, rooms
 from homeserver.storage.account_data import Entry
 from homeserver.storage.encryption import ToDevice
@@ -16,7 +16,7 @@ from homeserver.storage.ephemeral import Presence, Receipt
 from homeserver.storage.newest import Newest, load_newest
 from homeserver.storage.rooms import Membership
 from homeserver.storage.unit_of_work import View
-from homeserver.sync import device_list_changes, moves, room_parts
+from homeserver.sync import device_list_changes, ignoring, moves, room_parts, showing
 from homeserver.sync.asking import Asked
 from homeserver.sync.device_list_changes import DeviceListChanges
 from homeserver.sync.moves import Sections
@@ -103,7 +103,7 @@ def _concerns(view: View, asked: Asked, sections: Sections, room_id: RoomId) -> 
 def _load_beside(view: View, asked: Asked, sections: Sections, newest: Newest) -> Beside:
     receipts: dict[RoomId, list[Receipt]] = {}
     for receipt in _receipts(view, asked, sections, newest.receipts):
-        if receipt.kind != PRIVATE or receipt.user_id == asked.user_id:
+        if showing.may_see(receipt, asked.user_id):
             receipts.setdefault(receipt.room_id, []).append(receipt)
     entries: dict[RoomId | None, list[Entry]] = {}
     for entry in _entries(view, asked, sections, newest.account_data):
@@ -149,18 +149,11 @@ def _typing(asked: Asked, sections: Sections) -> set[RoomId]:
 def _load_outside(
     view: View, asked: Asked, sections: Sections, ignored: frozenset[UserId]
 ) -> list[Outside]:
-    found = [
+    return [
         Outside(one, rooms.find_stripped_state(view, one.room_id, asked.user_id))
         for one in sections.outside
+        if not ignoring.is_unwanted(view, one, ignored)
     ]
-    return [one for one in found if _inviter(one, asked.user_id) not in ignored]
-
-
-def _inviter(outside: Outside, user_id: UserId) -> str | None:
-    for entry in outside.stripped_state:
-        if (entry.get("type"), entry.get("state_key")) == ("m.room.member", user_id):
-            return str(entry.get("sender"))
-    return None
 
 
 def _load_presence(view: View, asked: Asked) -> list[Presence]:
@@ -170,7 +163,7 @@ def _load_presence(view: View, asked: Asked) -> list[Presence]:
     changed = ephemeral.presence_since(view, asked.after, asked.until)
     if not changed:
         return []
-    near = rooms.users_sharing_rooms_with(view, asked.user_id) | {asked.user_id}
+    near = veils.users_near(view, asked.user_id) | {asked.user_id}
     return [one for one in changed if one.user_id in near and wanted.allows_sender(one.user_id)]
 
 

@@ -12,6 +12,7 @@ import orjson
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Clock, Requester
+from homeserver.rooms import hiding
 from homeserver.storage import accounts, encryption
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -111,6 +112,7 @@ class ClassicSync:
         """Whoever asks for what comes after a token has what came before it."""
         if wish.since is None:
             return
+        await hiding.note_synced(self._database, requester, wish.since.position)
         user_id, device_id = requester.user_id, requester.device_id
         received = wish.since.to_device_position
         device = self._devices.of(requester)
@@ -168,4 +170,5 @@ def _look(asked: Asked, view: View) -> _Answer:
     has_news = bool(body) or asked.is_initial
     to_device = found.to_device[-1].position if found.has_more_to_device else None
     token = SyncToken(asked.until, asked.typing_until, asked.typing.run, to_device)
-    return _Answer(body, answers.device_keys(view, asked), token, len(found.to_device), has_news)
+    keys = answers.device_keys(view, asked.requester, asked.now_ms)
+    return _Answer(body, keys, token, len(found.to_device), has_news)

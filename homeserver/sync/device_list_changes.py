@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.rooms import veils
 from homeserver.storage import encryption, rooms
 from homeserver.storage.rooms import Membership
 from homeserver.storage.unit_of_work import View
@@ -45,13 +46,13 @@ def load_changes(
         changed = encryption.device_list_changes(view, asked.after, asked.until)
     moved = {user_id for part in parts for user_id in part.joins_and_leaves}
     for room_id in fresh:
-        moved.update(rooms.joined_users(view, room_id))
+        moved.update(one.user_id for one in veils.members(view, room_id, rooms.JOINED))
     for membership in left_rooms:
-        members = rooms.members_of(view, membership.room_id, frozenset({"join", "leave", "ban"}))
+        members = veils.members(view, membership.room_id, frozenset({"join", "leave", "ban"}))
         moved.update(member.user_id for member in members)
     if not changed and not moved:
         return NONE
-    near = rooms.users_sharing_rooms_with(view, asked.user_id)
+    near = veils.users_near(view, asked.user_id)
     moved.discard(asked.user_id)
     shown = {one for one in changed if one in near or one == asked.user_id} | (moved & near)
     return DeviceListChanges(sorted(shown), sorted(moved - near))

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
-from homeserver.rooms import state
-from homeserver.storage import rooms
+from homeserver.rooms import state, veils
 from homeserver.storage.unit_of_work import View
 
 _HEROES = 5
@@ -38,7 +37,7 @@ class Summary:
 
 def load_summary(view: View, room_id: RoomId, user_id: UserId, current: StateMap) -> Summary:
     """Summarise a room for one of its members."""
-    counts = rooms.count_members(view, room_id)
+    counts = veils.count_members(view, room_id)
     heroes = None if _has_name(view, current) else _heroes(view, room_id, user_id)
     return Summary(counts.get("join", 0), counts.get("invite", 0), heroes)
 
@@ -52,7 +51,7 @@ def _has_name(view: View, current: StateMap) -> bool:
 def _heroes(view: View, room_id: RoomId, user_id: UserId) -> list[UserId]:
     """The first five who are here or invited, or else the first five who were."""
     for wanted in (frozenset({"join", "invite"}), frozenset({"leave", "ban"})):
-        members = rooms.members_of(view, room_id, wanted)
+        members = veils.members(view, room_id, wanted)
         others = sorted((one.position, one.user_id) for one in members if one.user_id != user_id)
         if others:
             return [other for _, other in others[:_HEROES]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
-from homeserver.rooms import pages, seeing
+from homeserver.rooms import pages, seeing, veils
 from homeserver.storage import events, room_state
 from homeserver.storage.events import Point, StoredEvent, Timeline
 from homeserver.storage.unit_of_work import View
@@ -91,21 +91,27 @@ def _passes(wanted: RoomEventFilter, room_id: RoomId, stored: StoredEvent) -> bo
 def _with_states(
     view: View, span: Span, timeline: Timeline, shown: list[StoredEvent], *, is_limited: bool
 ) -> Slice:
-    known_id = None if span.known_at is None else _state_id(view, span.room_id, span.known_at)
+    known_at = 0 if span.known_at is None else span.known_at
+    known_id = None if span.known_at is None else _state_id(view, span.room_id, known_at)
     end_id = timeline.events[-1].room_state_after if timeline.events else None
     if end_id is None:
         end_id = _state_id(view, span.room_id, span.until)
+    start_at = span.until
     if not shown:
         start_id, before = end_id, Point(span.until)
     else:
         first = shown[0]
         before = pages.before(first)
-        start_id = known_id
+        start_id, start_at = known_id, known_at
         if is_limited or span.known_at is None or first is not timeline.events[0]:
-            start_id = _state_id(view, span.room_id, first.point.position - 1)
+            start_at = first.point.position - 1
+            start_id = _state_id(view, span.room_id, start_at)
         if start_id is None:
             start_id = first.state_before
-    states = [_load(view, state_id) for state_id in (known_id, start_id, end_id)]
+    states = [
+        _load(view, span.room_id, state_id, position)
+        for state_id, position in ((known_id, known_at), (start_id, start_at), (end_id, span.until))
+    ]
     return Slice(shown, is_limited, before, *states)
 
 
@@ -113,5 +119,8 @@ def _state_id(view: View, room_id: RoomId, position: int) -> int | None:
     return room_state.find_room_state_at(view, room_id, position)
 
 
-def _load(view: View, state_id: int | None) -> StateMap:
-    return room_state.EMPTY if state_id is None else room_state.load_state(view, state_id)
+def _load(view: View, room_id: RoomId, state_id: int | None, position: int) -> StateMap:
+    """A state as it is shown at a position: hidden senders are not in the room."""
+    if state_id is None:
+        return room_state.EMPTY
+    return veils.shown_state(view, room_id, room_state.load_state(view, state_id), position)
