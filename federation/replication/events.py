@@ -86,7 +86,7 @@ class EventIntake:
         if not left:
             return
         metrics.bump("events_without_past", len(left))
-        arrival = Arrival(room_id, peer, self._clock.now_ms(), reason or "MissingEvents")
+        arrival = Arrival(room_id, peer, self._clock.now_ms(), reason or waiting_events.UNKNOWN)
         await self._database.write(lambda work: waiting_events.save_events(work, arrival, left))
 
 

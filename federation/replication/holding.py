@@ -115,7 +115,7 @@ class Holding:
             left = await self._settle(left, placed.left)
             if not left:
                 return
-            _log.info("events wait room=%s asked=%s reason=%s", room_id, source, placed.reason)
+            await self._note(room_id, source, left, placed.reason)
 
     async def _settle(self, tried: Sequence[Event], left: Sequence[Event]) -> list[Event]:
         """Forget what has its place now or was refused; returns what waits on."""
@@ -124,6 +124,14 @@ class Holding:
         if done:
             await self._database.write(lambda work: waiting_events.delete_events(work, done))
         return [event for event in tried if event.event_id in stays]
+
+    async def _note(
+        self, room_id: RoomId, source: ServerName, left: Sequence[Event], reason: str
+    ) -> None:
+        """Keep why these still wait."""
+        _log.info("events wait room=%s asked=%s reason=%s", room_id, source, reason)
+        ids = [event.event_id for event in left]
+        await self._database.write(lambda work: waiting_events.save_reason(work, ids, reason))
 
     def _room(self, view: View, room_id: RoomId) -> Room | None:
         found = rooms.find_room(view, room_id)

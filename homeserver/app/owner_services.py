@@ -34,13 +34,17 @@ from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.moments import EventsInTime
 from homeserver.rooms.related import RelatedEvents
+from homeserver.rooms.reporting import Reporting
 from homeserver.rooms.sending import RoomSender
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
+from homeserver.rooms.tying import Tying
 from homeserver.rooms.upgrading import RoomUpgrades
 from homeserver.storage import wake_ups
 from homeserver.sync.classic import ClassicSync, SyncSources
 from homeserver.sync.notifier import Notifier
+from homeserver.sync.sliding.service import SlidingSync
+from homeserver.sync.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,8 @@ def _rooms(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
         RoomTimeline(base.database, base.clock, backfilling),
         EventsInTime(base.database, outside.network, backfilling),
         RelatedEvents(base.database, base.clock),
+        Tying(base.database, base.local, base.clock),
+        Reporting(base.database, base.clock),
     ]
 
 
@@ -145,6 +151,8 @@ def _moments(base: Foundation, outside: Outside) -> list[Any]:
         Receipts(base.database, base.clock),
         Typing(base.database, board, outside.network),
         ClassicSync(base.database, notifier, sources, base.clock),
+        Snapshots(base.database, notifier, base.clock),
+        SlidingSync(base.database, notifier, sources, base.clock),
     ]
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from api import admin, application
-from api.admin import About
+from api import application
+from api.admin import tables as admin_tables
+from api.admin.server import About
 from api.authentication import AdminToken
 from api.client import tables
 from federation import own_identity
@@ -31,6 +32,7 @@ from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.spaces import Spaces
+from homeserver.rooms.tying import Tying
 from homeserver.storage import accounts, channels
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
@@ -71,7 +73,7 @@ class Server:
         """What one listener answers."""
         routes = tables.all_routes() if "client" in serves else []
         if "admin" in serves:
-            routes += admin.routes.all
+            routes += admin_tables.all_routes()
         built = application.build(routes, self.services, self.services[Sessions].authenticate)
         if "federation" in serves:
             self.peers.door.attach(built)
@@ -84,9 +86,11 @@ class Server:
         if not await self.database.write(lambda work: channels.take_over_ratchets(work, library)):
             raise RatchetsUnreadable
         self.peers.start()
+        self.services[Tying].start()
 
     async def close(self) -> None:
         """End everything, the database last."""
+        await self.services[Tying].close()
         await self.peers.stop()
         self.services[TypingBoard].close()
         self.services[Presences].close()
@@ -112,7 +116,9 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     connected.serve(Services(*(services[kind] for kind in answering)))
     federation = connected.federation
     services[Peers] = federation.peers
-    services[Overview] = Overview(database, federation.lines, federation.hearing, own)
+    services[Overview] = Overview(
+        database, federation.lines, federation.hearing, federation.connecting, own
+    )
     services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
     services[AdminToken] = AdminToken(config.data_directory / "admin.token")
     return Server(config, database, services, connected)

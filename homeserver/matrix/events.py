@@ -31,7 +31,12 @@ FindKey = Callable[[ServerName, str], str | None]
 
 MAX_EVENT_BYTES = 65_536
 MAX_PREV_EVENTS = 20
+# How many of them an event of ours has at most; the fewer ends a graph has, the simpler it is.
+MAX_OWN_PREV_EVENTS = 10
 MAX_AUTH_EVENTS = 10
+
+# An event without a meaning that joins the ends of a graph; servers show it to no client.
+DUMMY = "org.matrix.dummy_event"
 
 _REQUIRED = (
     ("type", str),

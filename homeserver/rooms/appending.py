@@ -57,6 +57,9 @@ class Appended:
 
 HERE = Origin()
 
+# How many hidden events are looked behind for ends of the graph.
+_MOST_BEHIND = 1_000
+
 
 def append(
     work: UnitOfWork, event: Event, origin: Origin = HERE, room: Room | None = None
@@ -212,11 +215,32 @@ def _missing_before(work: UnitOfWork, event: Event, origin: Origin) -> list[Even
 
 def _ends_after(work: UnitOfWork, room: Room, event: Event, origin: Origin) -> tuple[EventId, ...]:
     """The graph's ends with this event: an end itself, unless something refers to it already."""
-    ends = tuple(end for end in room.extremities if end not in event.prev_events)
+    covered = set(event.prev_events) | _behind_hidden(work, room, event)
+    ends = tuple(end for end in room.extremities if end not in covered)
     if origin.server is not None and gaps.is_missing(work, event.event_id):
         gaps.close_gaps(work, event.event_id)
         return ends
     return (*ends, event.event_id)
+
+
+def _behind_hidden(work: UnitOfWork, room: Room, event: Event) -> set[EventId]:
+    """What lies behind events that are rejected or soft-failed here, and so were never ends.
+
+    An event that rests on such a one is after all that came before it too.
+    """
+    behind: set[EventId] = set()
+    waiting = set(event.prev_events) - set(room.extremities)
+    while waiting and len(behind) < _MOST_BEHIND:
+        found = events.load_events(work, waiting)
+        waiting = {
+            one
+            for stored in found.values()
+            if stored.is_rejected or stored.is_soft_failed
+            for one in stored.event.prev_events
+            if one not in behind
+        }
+        behind |= waiting
+    return behind
 
 
 def _current_state(

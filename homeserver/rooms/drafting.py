@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from homeserver import errors
 from homeserver.matrix import events as matrix_events
 from homeserver.matrix.canonical_json import MAX_INTEGER, JsonObject
-from homeserver.matrix.events import MAX_PREV_EVENTS, Draft, Event
+from homeserver.matrix.events import MAX_OWN_PREV_EVENTS, Draft, Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.matrix.room_versions import room_version
 from homeserver.rooms import appending, state
 from homeserver.rooms.appending import HERE, Appended, Origin
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import room_state, rooms
+from homeserver.storage import rooms
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -50,12 +50,13 @@ def is_inside(view: View, room_id: RoomId, local: LocalServer) -> bool:
 
 
 def draft(view: View, room: Room, intent: Intent, now_ms: int) -> Draft:
-    """Place an intent after the newest events of a room, citing what allows it.
+    """Place an intent after the newest events of a room, citing what allows it there.
 
     Also the template that `make_join` and its kin answer with.
     """
     version = room_version(room.version_id)
-    current = room_state.load_state(view, room.current_state_id)
+    ends = room.extremities[-MAX_OWN_PREV_EVENTS:]
+    before = state.at_ends(view, room, ends)
     cited = (intent.type, intent.sender, intent.state_key, intent.content)
     return Draft(
         room_id=room.room_id,
@@ -63,8 +64,8 @@ def draft(view: View, room: Room, intent: Intent, now_ms: int) -> Draft:
         type=intent.type,
         state_key=intent.state_key,
         content=intent.content,
-        prev_events=room.extremities[-MAX_PREV_EVENTS:],
-        auth_events=state.auth_event_ids(current, cited, version),
+        prev_events=ends,
+        auth_events=state.auth_event_ids(before, cited, version),
         depth=min(room.depth + 1, MAX_INTEGER),
         origin_server_ts=now_ms,
         redacts=intent.redacts,

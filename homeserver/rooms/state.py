@@ -8,8 +8,9 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event, StateKey, StateMap
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.matrix.power_levels import PowerLevels
-from homeserver.matrix.room_versions import RoomVersion
+from homeserver.matrix.room_versions import RoomVersion, room_version
 from homeserver.storage import events, room_state
+from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 CREATE: StateKey = ("m.room.create", "")
@@ -76,6 +77,16 @@ def power_levels(view: View, state: StateMap) -> PowerLevels:
     """Who may do what in a room, given its state."""
     entries = load_entries(view, state, (CREATE, POWER_LEVELS))
     return PowerLevels.of(entries[CREATE], entries.get(POWER_LEVELS))
+
+
+def at_ends(view: View, room: Room, ends: Sequence[EventId]) -> StateMap:
+    """The state after some of the graph's ends; after all of them it is the room's own."""
+    if len(ends) == len(room.extremities):
+        return room_state.load_state(view, room.current_state_id)
+    found = events.load_events(view, ends)
+    known = {one.state_after for one in found.values() if one.state_after is not None}
+    maps = [room_state.load_state(view, state_id) for state_id in sorted(known)]
+    return state_resolution.resolve(room_version(room.version_id), maps, _fetching(view, None))
 
 
 def resolve(

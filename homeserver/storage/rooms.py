@@ -106,6 +106,11 @@ _ADVANCE = (
         depth=bindparam("deepest"),
     )
 )
+# One event ID with what stands around it in JSON is shorter.
+_ONE_END = 60
+_LONG_ENDS = (
+    select(rooms).where(func.length(rooms.c.extremities) > _ONE_END).order_by(rooms.c.room_id)
+)
 _WANTED: BindParameter[str] = bindparam("memberships", expanding=True)
 _ONE_MEMBERSHIP = select(*_MEMBERSHIP).where(
     memberships.c.room_id == bindparam("room_id"), memberships.c.user_id == bindparam("user_id")
@@ -171,6 +176,11 @@ def find_room(view: View, room_id: RoomId) -> Room | None:
     """A room whose graph we hold."""
     row = view.one_or_none(_ROOM, {"room_id": room_id})
     return _room(row) if row is not None else None
+
+
+def rooms_with_loose_ends(view: View) -> list[Room]:
+    """The rooms whose graphs have more than one end."""
+    return [room for room in map(_room, view.all(_LONG_ENDS)) if len(room.extremities) > 1]
 
 
 def publish(work: UnitOfWork, room_id: RoomId, *, is_published: bool) -> None:

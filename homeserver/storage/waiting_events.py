@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     select,
+    update,
 )
 
 from homeserver.matrix import canonical_json
@@ -45,6 +46,8 @@ waiting_events = Table(
 Index("ix_waiting_events_room", waiting_events.c.room_id, waiting_events.c.peer)
 
 MOST_OF_A_PEER = 500
+# Why events wait that were not tried, because others of their room were.
+UNKNOWN = "MissingEvents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,18 @@ _TOO_MANY = (
         waiting_events.c.room_id == bindparam("room_id"), waiting_events.c.peer == bindparam("peer")
     )
     .order_by(waiting_events.c.depth.desc(), waiting_events.c.event_id)
-    .offset(MOST_OF_A_PEER)
+    .offset(bindparam("most"))
 )
 _REASONS = select(waiting_events.c.event_id, waiting_events.c.reason).where(
     waiting_events.c.room_id == bindparam("room_id")
+)
+_UNANSWERED = (
+    select(waiting_events.c.peer).where(waiting_events.c.reason == "PeerUnreachable").distinct()
+)
+_NOTE = (
+    update(waiting_events)
+    .where(waiting_events.c.event_id.in_(bindparam("event_ids", expanding=True)))
+    .values(reason=bindparam("why"))
 )
 _DELETE = delete(waiting_events).where(
     waiting_events.c.event_id.in_(bindparam("event_ids", expanding=True))
@@ -95,9 +106,14 @@ def save_events(work: UnitOfWork, arrival: Arrival, several: Iterable[Event]) ->
         for event in several
     ]
     work.upsert_many(waiting_events, rows, changes=("reason",))
-    room_and_peer = {"room_id": arrival.room_id, "peer": arrival.peer}
-    delete_events(work, [row.event_id for row in work.all(_TOO_MANY, room_and_peer)])
+    kept = {"room_id": arrival.room_id, "peer": arrival.peer, "most": MOST_OF_A_PEER}
+    delete_events(work, [row.event_id for row in work.all(_TOO_MANY, kept)])
     work.wake(wake_ups.WAITING_EVENTS)
+
+
+def save_reason(work: UnitOfWork, event_ids: Collection[EventId], reason: str) -> None:
+    """Note why these still have no place."""
+    work.execute(_NOTE, {"event_ids": list(event_ids), "why": reason or UNKNOWN})
 
 
 def events_of(
@@ -119,6 +135,11 @@ def reasons_of(view: View, room_id: RoomId) -> dict[EventId, str]:
 def rooms_with_waiting(view: View) -> list[RoomId]:
     """The rooms in which something waits."""
     return [RoomId(row.room_id) for row in view.all(_ROOMS)]
+
+
+def peers_unanswered(view: View) -> frozenset[ServerName]:
+    """The peers whose events wait because nobody could be reached when they were tried last."""
+    return frozenset(ServerName(row.peer) for row in view.all(_UNANSWERED))
 
 
 def delete_events(work: UnitOfWork, event_ids: Collection[EventId]) -> None:

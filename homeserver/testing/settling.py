@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from federation.desk import DONE
 from federation.lines import Line
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import invitations
+from homeserver.rooms.tying import Tying
+from homeserver.storage import invitations, waiting_events
 from homeserver.testing.network import Network
 from homeserver.testing.simulated_server import SimulatedServer
 
@@ -20,14 +21,18 @@ def what_waits(servers: Iterable[SimulatedServer], network: Network) -> list[str
     found = []
     for server in running.values():
         federation = server.built.peers.federation
+        if server.built.services[Tying].is_due:
+            found.append(f"{server.name} has ends of a room to join")
         for line in federation.lines.all():
             if line.stored:
                 found.append(f"{server.name} has frames of {_name(running, line)} to work off")
             other = running.get(line.peer)
-            if other is None or not federation.channel.has_waiting(line):
+            if other is None or not _could_meet(server, other, line, network):
                 continue
-            if _could_meet(server, other, line, network):
+            if federation.channel.has_waiting(line):
                 found.append(f"{server.name} has something for {other.name}")
+            if line.peer in server.built.database.read(waiting_events.peers_unanswered):
+                found.append(f"{server.name} has to ask {other.name} for something")
     return found
 
 
