@@ -19,6 +19,17 @@ well_known = Routes("/.well-known/matrix")
 # Clients look for literal members of this list, so every one is named.
 _VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
 
+# Sliding sync and its extension for typing are accepted and in no version yet.
+_UNSTABLE = (
+    "org.matrix.simplified_msc3575",
+    "org.matrix.simplified_msc3575.stable",
+    "org.matrix.msc4508",
+    "org.matrix.msc4508.stable",
+    "org.matrix.msc4538",
+    "org.matrix.msc4543",
+    "org.matrix.msc4551",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class BaseUrl:
@@ -33,7 +44,7 @@ async def list_versions() -> JsonObject:
 
     Spec: client-server-api#get_matrixclientversions
     """
-    return {"versions": list(_VERSIONS), "unstable_features": {}}
+    return {"versions": list(_VERSIONS), "unstable_features": dict.fromkeys(_UNSTABLE, True)}
 
 
 @versioned.get("/capabilities")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from homeserver.matrix.identifiers import RoomId
+from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.rooms import state
 from homeserver.storage import events, room_state, rooms
 from homeserver.storage.rooms import Membership
@@ -61,7 +61,9 @@ def _changed_rooms(view: View, asked: Asked) -> Sections:
     }
     _check_present(moved.values(), asked)
     joined = {room_id for room_id, one in moved.items() if one.membership == "join"}
-    fresh = frozenset(room_id for room_id in joined if not _was_joined(view, room_id, asked))
+    fresh = frozenset(
+        room_id for room_id in joined if not was_joined(view, room_id, asked.user_id, asked.after)
+    )
     changed = events.changed_rooms(view, asked.after, asked.until) - moved.keys()
     joined.update(one for one in changed if allows(one) and is_joined(view, one, asked))
     if asked.wish.is_full_state:
@@ -83,12 +85,13 @@ def is_joined(view: View, room_id: RoomId, asked: Asked) -> bool:
     return found is not None and found.membership == "join" and not found.is_forgotten
 
 
-def _was_joined(view: View, room_id: RoomId, asked: Asked) -> bool:
-    state_id = room_state.find_room_state_at(view, room_id, asked.after)
+def was_joined(view: View, room_id: RoomId, user_id: UserId, position: int) -> bool:
+    """Whether a user was in a room at a position."""
+    state_id = room_state.find_room_state_at(view, room_id, position)
     if state_id is None:
         return False
     known = room_state.load_state(view, state_id)
-    member = state.load_entry(view, known, state.member_key(asked.user_id))
+    member = state.load_entry(view, known, state.member_key(user_id))
     return member is not None and member.content.get("membership") == "join"
 
 

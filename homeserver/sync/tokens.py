@@ -1,7 +1,8 @@
 """Sync tokens: a position, and where typing stood in which run of the server.
 
 `s{position}_{typing}_{run}`, with `_{to_device}` where messages to the device are still waiting
-below the position. What comes after that has no meaning.
+below the position. What comes after that has no meaning here: sliding sync's positions are read as
+tokens too.
 """
 
 import re
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 
 from homeserver import errors
 
-_TOKEN = re.compile(r"s(\d{1,18})(?:_(\d{1,18})(?:_([0-9a-f]{1,32})(?:_(\d{1,18}))?)?)?(?:_r)?")
+_TOKEN = re.compile(
+    r"s(\d{1,18})(?:_(\d{1,18})(?:_([0-9a-f]{1,32})(?:_(\d{1,18}))?)?)?(?:_r)?"
+    r"(?:_c\d{1,18}v\d{1,9}[a-z]{0,5})?"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,175 @@
+"""POST sliding sync: one answer, at once or as soon as there is something to say.
+
+Spec: MSC4186
+"""
+
+from dataclasses import dataclass
+
+import orjson
+
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.ports import Clock, Requester
+from homeserver.storage import encryption
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork, View
+from homeserver.sync.asking import SyncSources
+from homeserver.sync.devices import SyncingDevices
+from homeserver.sync.moves import MovedMeanwhile
+from homeserver.sync.notifier import Notifier, Waiter
+from homeserver.sync.sliding import extensions, planning, positions, rooms
+from homeserver.sync.sliding.asking import Asked
+from homeserver.sync.sliding.connections import Connections
+from homeserver.sync.sliding.extensions import Extended
+from homeserver.sync.sliding.planning import Plan
+from homeserver.sync.sliding.positions import Pos
+from homeserver.sync.sliding.request import SlidingRequest
+from homeserver.sync.sliding.room_index import RoomIndex
+
+_LONGEST_WAIT_S = 300.0
+# More rooms than these take long enough to be read on the thread for long reads.
+_MANY_ROOMS = 25
+_TRIES = 5
+
+
+class SlidingSync:
+    """Answers sliding sync for the owner's devices."""
+
+    def __init__(
+        self, database: Database, notifier: Notifier, sources: SyncSources, clock: Clock
+    ) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._sources = sources
+        self._clock = clock
+        self._connections = Connections(database, clock)
+        self._indexes: dict[UserId, RoomIndex] = {}
+        self._devices = SyncingDevices()
+
+    async def answer(self, requester: Requester, request: SlidingRequest) -> bytes:
+        """The answer's JSON. Raises `UnknownPos` where the client has to begin anew."""
+        presences = self._sources.presences
+        await presences.arrive(requester, request.set_presence)
+        try:
+            await self._forget_received(requester, request)
+            with self._notifier.waiting() as waiter:
+                return await self._answer(requester, request, waiter)
+        finally:
+            presences.depart(requester)
+
+    async def _answer(self, requester: Requester, request: SlidingRequest, waiter: Waiter) -> bytes:
+        is_patient = request.pos is not None
+        wait_s = min(max(request.timeout_ms, 0) / 1000, _LONGEST_WAIT_S) if is_patient else 0.0
+        deadline = self._clock.monotonic() + wait_s
+        while True:
+            found = await self._look(requester, request)
+            rest = deadline - self._clock.monotonic()
+            if found.has_news or rest <= 0 or waiter.is_superseded:
+                return await self._keep(found)
+            await waiter.wait(rest)
+
+    async def _look(self, requester: Requester, request: SlidingRequest) -> "_Found":
+        """Read up to the newest position, again where the owner moved meanwhile."""
+        for _ in range(_TRIES):
+            asked = self._asked(requester, request)
+            try:
+                plan = self._database.read(lambda view: self._plan(view, asked))  # noqa: B023
+            except MovedMeanwhile:
+                continue
+            if len(plan.rooms) > _MANY_ROOMS:
+                found = await self._database.scan(lambda view: _write(view, asked, plan))  # noqa: B023
+            else:
+                found = self._database.read(lambda view: _write(view, asked, plan))  # noqa: B023
+            return self._judge(found)
+        raise errors.LimitExceeded(500)
+
+    def _asked(self, requester: Requester, request: SlidingRequest) -> Asked:
+        pos = positions.parse(request.pos) if request.pos is not None else None
+        connection = (
+            self._connections.begin(requester, request.connection)
+            if pos is None
+            else self._connections.find(requester, request.connection, pos)
+        )
+        return Asked(
+            requester,
+            request,
+            pos,
+            connection,
+            self._database.position,
+            self._sources.typing.serial,
+            self._clock.now_ms(),
+            self._sources,
+        )
+
+    def _plan(self, view: View, asked: Asked) -> Plan:
+        index = self._indexes.setdefault(asked.user_id, RoomIndex(asked.user_id))
+        index.catch_up(view, asked.until)
+        return planning.make(view, asked, index)
+
+    def _judge(self, found: "_Found") -> "_Found":
+        """Whether it is worth an answer: other counts of keys than the device was told are."""
+        if found.extended.keys is not None:
+            device = self._devices.of(found.asked.requester)
+            is_news = device.tell_keys(found.extended.keys)
+            found.has_news = found.has_news or is_news
+        return found
+
+    async def _keep(self, found: "_Found") -> bytes:
+        """Store what the answer changes about the connection, and write it."""
+        asked, plan, connection = found.asked, found.plan, found.asked.connection
+        if asked.pos is None:
+            connection = await self._connections.begin_stored(connection, plan.changes)
+            version = connection.stored.latest
+        elif plan.changes:
+            await self._connections.advance(connection, asked.version, plan.changes)
+            version = connection.stored.latest
+        else:
+            version = asked.version
+        connection.settled = (version, plan.settling)
+        pos = Pos(
+            asked.until,
+            asked.typing_until,
+            self._sources.typing.run,
+            connection.stored.connection_id,
+            version,
+            found.extended.letters,
+        )
+        return orjson.dumps({"pos": str(pos), **found.body})
+
+    async def _forget_received(self, requester: Requester, request: SlidingRequest) -> None:
+        """Whoever names the last message it has needs those up to it no more."""
+        wish = request.extensions.get("to_device")
+        since = 0 if wish is None else extensions.parse_since(wish)
+        if since == 0:
+            return
+        user_id, device_id = requester.user_id, requester.device_id
+
+        def forget(work: UnitOfWork) -> None:
+            encryption.delete_to_device_up_to(work, user_id, device_id, since)
+
+        if self._database.read(
+            lambda view: encryption.to_device_since(view, user_id, device_id, 0, since, 1)
+        ):
+            await self._database.write(forget)
+
+
+@dataclass(slots=True)
+class _Found:
+    asked: Asked
+    plan: Plan
+    body: JsonObject
+    extended: Extended
+    has_news: bool
+
+
+def _write(view: View, asked: Asked, plan: Plan) -> _Found:
+    told: dict[RoomId, JsonObject] = rooms.write(view, asked, plan)
+    extended = extensions.write(view, asked, plan, told)
+    body = {
+        "lists": {name: {"count": count} for name, count in plan.scope.counts.items()},
+        "rooms": told,
+        "extensions": extended.sections,
+    }
+    has_news = bool(told) or extended.has_news or asked.pos is None
+    return _Found(asked, plan, body, extended, has_news)
