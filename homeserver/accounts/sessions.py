@@ -16,7 +16,7 @@ from homeserver import errors
 from homeserver.encryption import device_keys
 from homeserver.matrix.identifiers import DeviceId, UserId
 from homeserver.ports import Clock, Entropy, Requester
-from homeserver.storage import accounts
+from homeserver.storage import accounts, sync_connections
 from homeserver.storage.accounts import Token
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -121,6 +121,7 @@ class Sessions:
         """`end` as a part of something larger."""
         accounts.delete_devices(work, user_id, device_ids)
         device_keys.forget_devices(work, user_id, device_ids)
+        sync_connections.delete_connections_of_devices(work, user_id, device_ids)
         self.forget_tokens(work, user_id, device_ids)
 
     def forget_tokens(
