@@ -4,21 +4,31 @@ Spec: client-server-api#room-membership
 """
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from api.routing import JsonBody, Routes
+from api.routing import JsonBody, Query, Routes
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Requester
 from homeserver.rooms.membership import Membership
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
+mutual_routes = Routes("/_matrix/client/v1")
+
+_MUTUAL_ROOMS = 100
 
 
 class Joined(BaseModel):
     """The room that was joined or knocked at."""
 
     room_id: RoomId
+
+
+class MutualQuery(BaseModel):
+    """With whom; a token is a number of rooms to pass over."""
+
+    user_id: UserId
+    start: str | None = Field(None, alias="from", pattern=r"^\d{1,9}$")
 
 
 class About(BaseModel):
@@ -51,6 +61,25 @@ async def joined_rooms(requester: Requester, membership: Membership) -> JsonObje
     Spec: client-server-api#get_matrixclientv3joined_rooms
     """
     return {"joined_rooms": membership.joined_rooms(requester)}
+
+
+@mutual_routes.get("/mutual_rooms")
+async def mutual_rooms(
+    requester: Requester, query: Query[MutualQuery], membership: Membership
+) -> JsonObject:
+    """The rooms the owner shares with somebody.
+
+    Spec: client-server-api#get_matrixclientv1mutual_rooms
+    """
+    shared = membership.mutual_rooms(requester, query.user_id)
+    start = int(query.start or 0)
+    answer: JsonObject = {
+        "joined": shared[start : start + _MUTUAL_ROOMS],
+        "count": len(shared),
+    }
+    if start + _MUTUAL_ROOMS < len(shared):
+        answer["next_batch"] = str(start + _MUTUAL_ROOMS)
+    return answer
 
 
 @routes.post("/rooms/{room_id}/invite")

@@ -13,7 +13,7 @@ from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import drafting, inviting, outside, taking_in
+from homeserver.rooms import drafting, inviting, outside, taking_in, veils
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.joining import Asking, JoinedRoom
 from homeserver.rooms.local_server import LocalServer
@@ -67,6 +67,22 @@ class Membership:
             lambda view: rooms.rooms_of(view, requester.user_id, rooms.JOINED)
         )
         return [membership.room_id for membership in joined]
+
+    def mutual_rooms(self, requester: Requester, user_id: UserId) -> list[RoomId]:
+        """The rooms that the owner and somebody else are both in.
+
+        Spec: client-server-api#get_matrixclientv1mutual_rooms
+        """
+        identifiers.parse_user_id(user_id)
+        if user_id == requester.user_id:
+            raise errors.InvalidParam("That is you.")
+        mine = set(self.joined_rooms(requester))
+
+        def find(view: View) -> list[RoomId]:
+            theirs = [one.room_id for one in rooms.rooms_of(view, user_id, rooms.JOINED)]
+            return [one for one in theirs if not veils.is_hidden(view, one, user_id)]
+
+        return sorted(mine.intersection(self._database.read(find)))
 
     async def invite(
         self, requester: Requester, room_id: RoomId, user_id: UserId, content: JsonObject

@@ -16,6 +16,10 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 # Answered, but always with no: why is in the handlers' words.
 REFUSED = {
+    (
+        "PUT",
+        "/_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}",
+    ): "no application services",
     ("POST", "/_matrix/client/v3/register"): "one person lives here",
     ("GET", "/_matrix/client/v3/register/available"): "one person lives here",
     ("GET", "/_matrix/media/v3/download/{serverName}/{mediaId}"): "files take a token",
