@@ -24,6 +24,12 @@ def chosen(settings: FederationSettings, grant_set: str | None) -> JsonObject | 
     return grants.by_default(settings.default_grants).model_dump() | differing
 
 
+def impersonal(settings: FederationSettings, grant_set: str | None) -> JsonObject:
+    """What a named set changes of somebody's grants: not the note, nor when they end."""
+    given = chosen(settings, grant_set) or {}
+    return {name: value for name, value in given.items() if name not in ("note", "expires_at")}
+
+
 def begun_again(known: Peer, given: JsonObject | None) -> Peer:
     """Somebody we know, with what the owner chose now. A connection that stands keeps its own."""
     if given is None or consent.is_connected(Standing(known.standing)):

@@ -53,6 +53,14 @@ def note(work: UnitOfWork, peer: Peer, step: str, doing: Doing, detail: str) -> 
     _record(work, peer, step, doing, (peer.standing, peer.standing), detail)
 
 
+def note_everything(work: UnitOfWork, doing: Doing, *, is_paused: bool) -> None:
+    """Enter into the audit trail that the owner paused, or resumed, the whole server."""
+    step = "everything paused" if is_paused else "everything resumed"
+    nobody = Standing.NONE.value
+    entry = audit.Entry(doing.at, "", "", doing.who, step, doing.how, nobody, nobody)
+    audit.record(work, entry)
+
+
 def _record(
     work: UnitOfWork,
     peer: Peer,

@@ -38,12 +38,16 @@ def by_default(settings: DefaultGrants) -> Grants:
 
 def edit(grants: JsonObject, changes: JsonObject) -> Grants:
     """Apply the owner's changes; an unknown name or a wrong kind of value changes nothing."""
+    unknown = sorted(set(changes) - set(Grants.model_fields))
+    if unknown:
+        known = ", ".join(Grants.model_fields)
+        raise errors.InvalidParam(f"There is no grant {unknown[0]}. There are: {known}.")
     try:
         return Grants.model_validate({**grants, **changes})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
-        raise errors.InvalidParam(f"{place}: {first['msg']}") from error
+        raise errors.InvalidParam(f"{place}: {first['msg']}.") from error
 
 
 def as_told(grants: JsonObject) -> dict[str, Any]:

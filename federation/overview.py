@@ -1,9 +1,11 @@
 """What the owner sees of the connections: standings, grants, what waits, what was agreed."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from federation import fingerprints
+from federation import fingerprints, sentences
+from federation.connecting import Connecting
+from federation.consent import Standing
 from federation.hearing import Hearing
 from federation.lines import Lines
 from federation.own_identity import OwnIdentity
@@ -19,11 +21,17 @@ class Overview:
     """Describes; changes nothing."""
 
     def __init__(
-        self, database: Database, lines: Lines, hearing: Hearing, own: OwnIdentity
+        self,
+        database: Database,
+        lines: Lines,
+        hearing: Hearing,
+        connecting: Connecting,
+        own: OwnIdentity,
     ) -> None:
         self._database = database
         self._lines = lines
         self._hearing = hearing
+        self._connecting = connecting
         self._own = own
 
     def status(self) -> JsonObject:
@@ -33,6 +41,7 @@ class Overview:
         return {
             "server_name": self._own.server_name,
             "node_id": self._own.node_id,
+            "everything_paused": self._database.read(peers.is_everything_paused),
             "peers": dict(Counter(peer.standing for peer in known)),
             "outbox_pending": sum(outbox for outbox, _ in waiting),
             "inbox_pending": sum(inbox for _, inbox in waiting),
@@ -47,6 +56,7 @@ class Overview:
             "node_id": peer.node_id,
             "name": peer.name,
             "standing": peer.standing,
+            "meaning": self._meaning(peer),
             "how": peer.how,
             "connected_at": peer.connected_at,
             "last_heard_at": self._hearing.last_heard_at(peer),
@@ -61,13 +71,31 @@ class Overview:
             "grants_received": peer.granted,
         }
 
+    def after(self, before: Peer) -> JsonObject:
+        """A connection as it is now, or what it was once nothing is left of it."""
+        now = self._database.read(lambda view: peers.find_peer(view, before.server_name))
+        return self.peer(now or replace(before, standing=Standing.NONE.value))
+
     def invitations(self) -> list[JsonObject]:
         """Every invitation of ours that is not forgotten yet, without its secret."""
         return [_invitation(one) for one in self._database.read(invitations.load_invitations)]
 
-    def trail(self) -> list[JsonObject]:
-        """The evidence of consent, oldest first."""
-        return [asdict(entry) for entry in self._database.read(audit.trail)]
+    def trail(
+        self, after: int = 0, limit: int = 1_000, node_id: str | None = None
+    ) -> list[JsonObject]:
+        """One page of the evidence of consent, oldest first, each entry with its number."""
+        lines = self._database.read(lambda view: audit.lines_after(view, after, limit, node_id))
+        return [{"number": line.number, **asdict(line.entry)} for line in lines]
+
+    def _meaning(self, peer: Peer) -> str:
+        """The standing in a sentence."""
+        if peer.alarm is not None:
+            return f"Stopped: {peer.alarm}. Look into it; `dismiss` goes on."
+        if peer.standing == Standing.OFFERED and self._connecting.is_refused(peer.server_name):
+            return sentences.REFUSED
+        if peer.standing == Standing.PAUSED and peer.paused_because:
+            return f"The connection is paused: {peer.paused_because}."
+        return sentences.STANDINGS[peer.standing]
 
 
 def _waiting(view: View, peer: Peer) -> tuple[int, int]:
@@ -80,6 +108,9 @@ def _invitation(invitation: Invitation) -> JsonObject:
         "id": invitation.intake,
         "state": invitation.ticket,
         "how": invitation.how,
+        "asks_owner": invitation.asks_owner,
+        "expected": invitation.expected,
+        "was_used_twice": invitation.is_warned,
         "created_at": invitation.created_at,
         "expires_at": invitation.expires_at,
     }

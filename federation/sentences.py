@@ -16,6 +16,11 @@ STANDINGS: Mapping[str, str] = {
     Standing.DECLINED: "You declined their request; only a new invitation begins another.",
 }
 
+REFUSED = (
+    "You said yes, and their side refuses the link: it was used already, has expired or was "
+    "withdrawn. Ask for another one, and cancel this."
+)
+
 _STEPS: Mapping[str, str] = {
     Step.OWNER_AGREED: "accept",
     Step.OWNER_DECLINED: "decline",

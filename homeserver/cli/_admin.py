@@ -42,16 +42,31 @@ class AdminApi:
             handlers.append(urllib.request.HTTPSHandler(context=_trust(config, listener)))
         self._opener = urllib.request.build_opener(*handlers)
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """Ask for something."""
-        return self._request("GET", path, None)
+        return self._request("GET", path, None, query or {})
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Have something done."""
         return self._request("POST", path, body or {})
 
-    def _request(self, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> Any:
+    def patch(self, *path: str, body: Mapping[str, Any]) -> Any:
+        """Have something changed."""
+        return self._request("PATCH", path, body)
+
+    def delete(self, *path: str) -> Any:
+        """Have something taken back."""
+        return self._request("DELETE", path, None)
+
+    def _request(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
         steps = "/".join(urllib.parse.quote(step, safe="") for step in path)
+        steps += f"?{urllib.parse.urlencode(query)}" if query else ""
         request = urllib.request.Request(  # noqa: S310 - the URL is made from a listener's address
             f"{self._url}{_PREFIX}/{steps}",
             method=method,

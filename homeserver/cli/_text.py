@@ -4,6 +4,7 @@ import shlex
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ def pairs(values: Mapping[str, Any]) -> str:
     """One value a line, each after its name."""
     width = max((len(name) for name in values), default=0) + 1
     return "\n".join(f"{name + ':':<{width}}{_GAP}{show(v)}".rstrip() for name, v in values.items())
+
+
+def safe(name: str) -> str:
+    """A name that a stranger chose, without what a terminal would act on."""
+    kept = "".join(char if unicodedata.category(char)[0] not in "CZ" else " " for char in name)
+    return " ".join(kept.split())
+
+
+def called(peer: Mapping[str, Any]) -> str:
+    """A peer by its name and server."""
+    name = safe(peer.get("name") or "")
+    return f"{name} ({peer['server_name']})" if name else str(peer["server_name"])
 
 
 def show(value: Any) -> str:

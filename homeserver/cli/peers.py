@@ -1,20 +1,30 @@
-"""`homeserver peers`: invite somebody, connect, and say what becomes of a connection."""
+"""`homeserver peers`: invite somebody, connect, and say what becomes of a connection.
 
-import time
-from collections.abc import Sequence
+NAME is a server name or its beginning, a node id, a user ID, or the person's name.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from homeserver.cli import _text
+from homeserver import errors
+from homeserver.cli import _inviting, _text
 from homeserver.cli._admin import AdminApi
 from homeserver.cli._options import config_option, json_option, load_config, print_json
 
-_CONNECT_LIMIT_S = 30.0
-_LOOK_AGAIN_S = 0.2
-
 Json = dict[str, Any]
+
+# What each verb means, and what is said once it is done.
+_VERBS: Mapping[str, tuple[str, str]] = {
+    "accept": ("Say yes to somebody who asks to connect.", "accepted; their side finishes it."),
+    "decline": ("Say no to somebody who asks. They see no difference to silence.", "declined."),
+    "cancel": ("Take back a yes that the other side has not answered.", "cancelled."),
+    "block": ("End a connection and never be asked again.", "blocked."),
+    "unblock": ("Let a new invitation count again.", "unblocked; a new invitation counts again."),
+    "dismiss": ("Go on after an alarm that you have looked into.", "the alarm is dismissed."),
+}
 
 
 @click.group("peers")
@@ -22,61 +32,18 @@ def command() -> None:
     """Invite people, connect to them, pause and end connections."""
 
 
-@command.command("invite")
-@config_option
-@json_option
-def invite(config_file: Path | None, *, as_json: bool) -> None:
-    """Print a link that connects one person to you, once.
-
-    Whoever opens it first is connected: send it privately.
-    """
-    invitation = AdminApi(load_config(config_file)).post("invitations")
-    if invitation.get("loopback_only"):
-        click.echo(
-            "Warning: this link only works on this machine; set server.public_urls to an address "
-            "that others can reach.",
-            err=True,
-        )
-    if as_json:
-        print_json(invitation)
-    else:
-        click.echo(invitation["link"])
-
-
-@command.command("connect")
-@click.argument("link")
-@config_option
-@json_option
-def connect(link: str, config_file: Path | None, *, as_json: bool) -> None:
-    """Say yes to an invitation, and wait until the connection stands."""
-    admin = AdminApi(load_config(config_file))
-    peer = admin.post("peers", body={"link": link})
-    give_up_at = time.monotonic() + _CONNECT_LIMIT_S
-    while peer["standing"] != "active" and time.monotonic() < give_up_at:
-        time.sleep(_LOOK_AGAIN_S)
-        peer = admin.get("peers", peer["server_name"])
-    if as_json:
-        print_json(peer)
-    if peer["standing"] != "active":
-        raise click.ClickException(
-            f"{_called(peer)} has not answered yet; the request is kept and repeated."
-        )
-    if not as_json:
-        click.echo(f"Connected to {_called(peer)}.")
-
-
 @command.command("list")
 @config_option
 @json_option
 def list_all(config_file: Path | None, *, as_json: bool) -> None:
     """List everybody you have a connection with."""
-    peers = _all(AdminApi(load_config(config_file)))
+    peers: list[Json] = AdminApi(load_config(config_file)).get("peers")["peers"]
     if as_json:
         print_json(peers)
         return
     rows = [
         (
-            peer.get("name"),
+            _text.safe(peer.get("name") or ""),
             peer["standing"],
             _text.moment(peer.get("last_heard_at")),
             peer.get("outbox_pending"),
@@ -92,14 +59,84 @@ def list_all(config_file: Path | None, *, as_json: bool) -> None:
 @config_option
 @json_option
 def show(name: str, config_file: Path | None, *, as_json: bool) -> None:
-    """Show one connection. NAME is a server name, its beginning, or the person's name."""
-    admin = AdminApi(load_config(config_file))
-    peer = admin.get("peers", _find(admin, name)["server_name"])
+    """Show one connection, with the words to compare and your note."""
+    peer = AdminApi(load_config(config_file)).get("peers", name)
     if as_json:
         print_json(peer)
         return
-    shown = {key.replace("_", " "): _readable(key, value) for key, value in peer.items()}
+    given = peer.get("grants_given") or {}
+    told = peer | {
+        "name": _text.safe(peer.get("name") or ""),
+        "words": f"{peer.get('words')}  (the same on both screens, or somebody is in between)",
+        "note": given.get("note") or None,
+        "grants_given": _readable_grants(given),
+        "grants_received": _readable_grants(peer.get("grants_received") or {}),
+    }
+    shown = {key.replace("_", " "): _readable(key, value) for key, value in told.items()}
     click.echo(_text.pairs(shown))
+
+
+@command.command("edit")
+@click.argument("name")
+@click.argument("changes", nargs=-1, metavar="GRANT=VALUE...")
+@click.option("--grants", "grant_set", metavar="SET", help="A set of grants of your settings.")
+@config_option
+@json_option
+def edit(
+    name: str,
+    changes: tuple[str, ...],
+    grant_set: str | None,
+    config_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Change what somebody may do: media=0 presence=on expires_at=2026-12-31 note="..."."""
+    body: Json = {} if grant_set is None else {"grant_set": grant_set}
+    if changes or grant_set is None:
+        body |= _read(changes)
+    peer = AdminApi(load_config(config_file)).patch("peers", name, body=body)
+    if as_json:
+        print_json(peer)
+    else:
+        click.echo(f"{_text.called(peer)}: {_text.show(_readable_grants(peer['grants_given']))}")
+
+
+@command.command("revoke")
+@click.argument("name")
+@click.option("--goodbye", is_flag=True, help="Tell them that you end it.")
+@config_option
+@json_option
+def revoke(name: str, config_file: Path | None, *, goodbye: bool, as_json: bool) -> None:
+    """End a connection for good; only a new invitation brings it back."""
+    body = {"goodbye": True} if goodbye else {}
+    peer = AdminApi(load_config(config_file)).post("peers", name, "revoke", body=body)
+    if as_json:
+        print_json(peer)
+    else:
+        click.echo(f"{_text.called(peer)}: revoked. What they have received stays with them.")
+
+
+def _for_one_or_all(verb: str, meaning: str, done: str) -> click.Command:
+    """`pause` and `resume`: for one connection, or with --all for everything."""
+
+    @click.argument("name", required=False)
+    @click.option("--all", "everything", is_flag=True, help="Everything, with everybody.")
+    @config_option
+    @json_option
+    def change(
+        name: str | None, config_file: Path | None, *, everything: bool, as_json: bool
+    ) -> None:
+        if everything is (name is not None):
+            raise click.UsageError("Give the NAME of a connection, or --all.")
+        admin = AdminApi(load_config(config_file))
+        answer = admin.post(verb) if name is None else admin.post("peers", name, verb)
+        if as_json:
+            print_json(answer)
+        else:
+            click.echo(f"{'Everything' if name is None else _text.called(answer)}: {done}")
+
+    change.__doc__ = meaning
+    return click.command(verb)(change)
 
 
 def _change(verb: str, meaning: str, done: str) -> click.Command:
@@ -109,64 +146,49 @@ def _change(verb: str, meaning: str, done: str) -> click.Command:
     @config_option
     @json_option
     def change(name: str, config_file: Path | None, *, as_json: bool) -> None:
-        admin = AdminApi(load_config(config_file))
-        found = _find(admin, name)
-        peer = admin.post("peers", found["server_name"], verb)
+        peer = AdminApi(load_config(config_file)).post("peers", name, verb)
         if as_json:
             print_json(peer)
         else:
-            click.echo(f"{_called(found)}: {done}")
+            click.echo(f"{_text.called(peer)}: {done}")
 
     change.__doc__ = meaning
     return click.command(verb)(change)
 
 
+for _verb, (_meaning, _done) in _VERBS.items():
+    command.add_command(_change(_verb, _meaning, _done))
 command.add_command(
-    _change(
+    _for_one_or_all(
         "pause",
         "Stop everything both ways for a while; nothing is lost.",
         "paused; nothing moves until you resume.",
     )
 )
-command.add_command(_change("resume", "End a pause; what was held moves at once.", "resumed."))
 command.add_command(
-    _change(
-        "revoke",
-        "End a connection for good; only a new invitation brings it back.",
-        "revoked. What they have received stays with them.",
-    )
+    _for_one_or_all("resume", "End a pause; what was held moves at once.", "resumed.")
 )
+for _command in _inviting.COMMANDS:
+    command.add_command(_command)
 
 
-def _all(admin: AdminApi) -> list[Json]:
-    answer = admin.get("peers")
-    peers: list[Json] = answer["peers"] if isinstance(answer, dict) else answer
-    return peers
+def _read(changes: tuple[str, ...]) -> Json:
+    import time
+
+    from federation import grant_words
+
+    try:
+        return grant_words.read(changes, int(time.time() * 1000))
+    except errors.InvalidParam as error:
+        raise click.ClickException(str(error)) from error
 
 
-def _find(admin: AdminApi, name: str) -> Json:
-    """The one connection that a person means by a name."""
-    peers = _all(admin)
-    for matching in (
-        [peer for peer in peers if peer["server_name"] == name],
-        [peer for peer in peers if peer.get("name") == name],
-        [peer for peer in peers if peer["server_name"].startswith(name)],
-    ):
-        if matching:
-            return _only(matching, name)
-    raise click.ClickException(f"There is no connection with {name}.")
-
-
-def _only(matching: Sequence[Json], name: str) -> Json:
-    if len(matching) > 1:
-        servers = ", ".join(peer["server_name"] for peer in matching)
-        raise click.ClickException(f"{name} could be any of these: {servers}.")
-    return matching[0]
-
-
-def _called(peer: Json) -> str:
-    name = peer.get("name")
-    return f"{name} ({peer['server_name']})" if name else str(peer["server_name"])
+def _readable_grants(grants: Mapping[str, Any]) -> Json:
+    """Grants as a person reads them; the note stands for itself."""
+    shown = {name: value for name, value in grants.items() if name != "note"}
+    if shown.get("expires_at") is not None:
+        shown["expires_at"] = _text.moment(shown["expires_at"])
+    return shown
 
 
 def _readable(key: str, value: Any) -> Any:

@@ -8,8 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from federation import invitation_links
 from homeserver import config
 from homeserver.app import initialising, running
+from homeserver.matrix.identifiers import ServerName
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 
@@ -100,3 +102,84 @@ async def test_a_link_of_ones_own_is_refused(ask: Ask) -> None:
 async def test_who_is_not_known_cannot_be_changed(ask: Ask, verb: str) -> None:
     status, answer = await ask("POST", f"/peers/nobody.example/{verb}", {})
     assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "verb", ["accept", "decline", "cancel", "block", "unblock", "dismiss", "pause", "resume"]
+)
+async def test_every_verb_wants_somebody_who_is_known(ask: Ask, verb: str) -> None:
+    status, answer = await ask("POST", f"/peers/Bob/{verb}", {})
+    assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
+    assert answer["error"] == "There is no connection with Bob."
+    assert (await ask("POST", "/peers/Bob/dance", {}))[1]["errcode"] == "M_UNRECOGNIZED"
+
+
+async def test_a_link_opened_in_vain_can_be_cancelled_edited_and_found_in_the_trail(
+    ask: Ask,
+) -> None:
+    stranger = invitation_links.Link(
+        "a" * 52, ServerName("s" * 8), ("http://127.0.0.1:1",), "0" * 32, b"k" * 32, 10**14
+    )
+    link = invitation_links.write(stranger)
+    _, peer = await ask("POST", "/peers", {"link": link})
+    assert (peer["standing"], peer["meaning"]) == (
+        "offered",
+        "You said yes, and their side has not answered yet.",
+    )
+    code, answer = await ask("POST", "/peers", {"link": link})
+    assert (code, answer["error"]) == (
+        409,
+        "This link was opened before; its answer is still awaited.",
+    )
+    for name in ("s" * 8, "a" * 52, "@somebody:ssssssss", "ssss"):
+        assert (await ask("GET", f"/peers/{name}"))[1]["node_id"] == "a" * 52
+    code, answer = await ask("POST", "/peers/ssssssss/revoke", {})
+    assert (code, answer["error"]) == (
+        409,
+        "You cannot revoke now. You said yes, and their side has not answered yet. You can cancel.",
+    )
+    _, edited = await ask("PATCH", "/peers/ssssssss", {"presence": True})
+    assert edited["grants_given"]["presence"] is True
+    code, answer = await ask("PATCH", "/peers/ssssssss", {"colour": "red"})
+    assert (code, answer["error"].startswith("There is no grant colour. There are: ")) == (
+        400,
+        True,
+    )
+    _, cancelled = await ask("POST", "/peers/ssssssss/cancel", {})
+    assert cancelled["standing"] == "none"
+    assert (await ask("GET", "/peers"))[1] == {"peers": []}
+    _, page = await ask("GET", "/audit?limit=2")
+    _, rest = await ask("GET", f"/audit?limit=2&after={page['next']}")
+    steps = [(one["step"], one["how"]) for one in page["audit"] + rest["audit"]]
+    assert steps == [
+        ("owner connected", "link"),
+        ("grants edited", "admin API"),
+        ("owner cancelled", "admin API"),
+    ]
+    assert "next" not in rest
+
+
+async def test_everything_is_paused_and_resumed_and_that_is_evidence_too(ask: Ask) -> None:
+    assert (await ask("POST", "/pause"))[1]["everything_paused"] is True
+    assert (await ask("POST", "/pause"))[0] == 200
+    assert (await ask("GET", "/status"))[1]["everything_paused"] is True
+    assert (await ask("POST", "/resume"))[1]["everything_paused"] is False
+    _, trail = await ask("GET", "/audit")
+    assert [one["step"] for one in trail["audit"]] == ["everything paused", "everything resumed"]
+
+
+async def test_an_invitation_is_made_as_wished_or_refused(ask: Ask) -> None:
+    wish = {"how": "scanned", "asks_owner": True, "expected": "bob.example"}
+    assert (await ask("POST", "/invitations", wish))[0] == 200
+    _, listed = await ask("GET", "/invitations")
+    (shown,) = listed["invitations"]
+    assert {name: shown[name] for name in wish} == wish
+    for wrong, sentence in (
+        ({"how": "knock"}, "Knock links are switched off"),
+        ({"grants": "friend"}, "There is no set of grants called friend"),
+        ({"expected": "?"}, "Group 1"),
+        ({"more": 1}, "more: "),
+    ):
+        code, answer = await ask("POST", "/invitations", wrong)
+        assert code in (400, 409)
+        assert answer["error"].startswith(sentence)

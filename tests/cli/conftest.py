@@ -50,7 +50,7 @@ def admin(free_port: Callable[[], int], data_dir: Path) -> Iterator[Admin]:
             self.end_headers()
             self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
-        do_POST = do_GET  # noqa: N815 - http.server's name
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's name
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.cli import peers
+from homeserver.cli import _inviting
 from tests.cli.conftest import Admin, Run
 
 BOB = "b" * 52 + ".p2p.alt"
@@ -58,7 +58,7 @@ def test_connect_waits_until_the_connection_is_active(admin: Admin, run: Run) ->
 def test_connect_gives_up_after_a_while_and_keeps_the_request(
     admin: Admin, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "_CONNECT_LIMIT_S", 0.3)
+    monkeypatch.setattr(_inviting, "_CONNECT_LIMIT_S", 0.3)
     admin.answer("POST", "/peers", peer(standing="offered", name=None))
     admin.answer("GET", f"/peers/{BOB}", peer(standing="offered", name=None))
     result = run("peers", "connect", "homeserver://x")
@@ -88,41 +88,162 @@ def test_list_in_json_is_a_list(admin: Admin, run: Run) -> None:
     assert json.loads(run("peers", "list", "--json").stdout) == [peer()]
 
 
-@pytest.mark.parametrize("name", [BOB, "Bob", "b" * 52])
-def test_a_peer_is_found_by_name_server_or_its_beginning(admin: Admin, run: Run, name: str) -> None:
-    admin.answer("GET", "/peers", [peer(), peer(BEA, name="Bea")])
-    admin.answer("GET", f"/peers/{BOB}", peer())
-    result = run("peers", "show", name)
+def test_show_explains_and_repeats_the_private_note(admin: Admin, run: Run) -> None:
+    grants = {"messages": True, "media_max_bytes": 5, "presence": False, "note": "from school"}
+    shown = peer(grants_given=grants, words="lusab babad", meaning="The connection stands.")
+    admin.answer("GET", "/peers/Bob", shown)
+    result = run("peers", "show", "Bob")
     assert result.exit_code == 0
-    assert "grants given:    messages yes, media_max_bytes 5, presence no" in result.stdout
-    assert "last heard at:   never" in result.stdout
+    told = dict(line.split(":", 1) for line in result.stdout.splitlines())
+    assert told["grants given"].strip() == "messages yes, media_max_bytes 5, presence no"
+    assert told["last heard at"].strip() == "never"
+    assert told["words"].strip().startswith("lusab babad  (the same on both screens")
+    assert told["note"].strip() == "from school"
+    assert told["meaning"].strip() == "The connection stands."
+
+
+@pytest.mark.parametrize("words", [("revoke", "Carol"), ("pause", "Carol"), ("accept", "Carol")])
+def test_who_is_not_known_is_told_by_the_server(
+    admin: Admin, run: Run, words: tuple[str, str]
+) -> None:
+    refused = {"errcode": "M_NOT_FOUND", "error": "There is no connection with Carol."}
+    admin.answer("POST", f"/peers/Carol/{words[0]}", refused, 404)
+    result = run("peers", *words)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {refused['error']}\n")
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    "verb",
+    ["pause", "resume", "revoke", "accept", "decline", "cancel", "block", "unblock", "dismiss"],
+)
+def test_each_verb_is_posted_once(admin: Admin, run: Run, verb: str) -> None:
+    admin.answer("POST", f"/peers/Bob/{verb}", peer(standing="changed"))
+    result = run("peers", verb, "Bob")
+    assert (result.exit_code, result.stdout.startswith(f"Bob ({BOB}): ")) == (0, True)
+    assert json.loads(run("peers", verb, "Bob", "--json").stdout)["standing"] == "changed"
+    assert [path for _, path, _ in admin.asked] == [f"/peers/Bob/{verb}"] * 2
+
+
+def test_revoke_says_goodbye_if_asked_to(admin: Admin, run: Run) -> None:
+    admin.answer("POST", "/peers/Bob/revoke", peer(standing="revoked"))
+    assert run("peers", "revoke", "Bob", "--goodbye").exit_code == 0
+    assert admin.asked[0][2] == {"goodbye": True}
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_everything_is_paused_and_resumed_at_once(admin: Admin, run: Run, verb: str) -> None:
+    admin.answer("POST", f"/{verb}", {"everything_paused": verb == "pause"})
+    result = run("peers", verb, "--all")
+    assert (result.exit_code, result.stdout.split(":")[0]) == (0, "Everything")
+    for wrong in (("peers", verb), ("peers", verb, "Bob", "--all")):
+        assert run(*wrong).exit_code == 2
+    assert len(admin.asked) == 1
+
+
+def test_edit_reads_what_people_write(admin: Admin, run: Run) -> None:
+    admin.answer("PATCH", "/peers/Bob", peer())
+    changes = ("media=2MiB", "presence=on", "expires_at=2126-12-31", "note=met at school")
+    result = run("peers", "edit", "Bob", *changes)
+    assert result.exit_code == 0
+    (_, _, body) = admin.asked[0]
+    assert (body["media_max_bytes"], body["presence"], body["note"]) == (
+        2 << 20,
+        True,
+        "met at school",
+    )
+    assert body["expires_at"] > 4_900_000_000_000
+    assert run("peers", "edit", "Bob", "--grants", "friend").exit_code == 0
+    assert admin.asked[1][2] == {"grant_set": "friend"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
     [
-        ("Carol", "There is no connection with Carol."),
-        ("bbbb", f"bbbb could be any of these: {BOB}, {BEA}."),
+        ("colour=red", "There is no grant colour. There are: media, invites"),
+        ("presence=perhaps", "presence must be on or off, not perhaps."),
+        ("media=much", "media must be a size such as 0, 500KiB or 25MiB, not much."),
+        ("expires_at=2020-01-01", "expires_at lies in the past: 2020-01-01."),
+        ("expires_at=soon", "expires_at must be a day such as 2026-12-31"),
+        ("profile=some", "profile must be all, name or none, not some."),
+        ("presence", "Write each change as NAME=VALUE, not presence."),
     ],
 )
-def test_a_name_that_fits_none_or_several_changes_nothing(
-    admin: Admin, run: Run, name: str, sentence: str
+def test_an_edit_that_makes_no_sense_is_told_and_asks_nothing(
+    admin: Admin, run: Run, change: str, sentence: str
 ) -> None:
-    admin.answer("GET", "/peers", [peer(), peer(BEA, name="Bea")])
-    result = run("peers", "revoke", name)
-    assert (result.exit_code, result.stderr) == (1, f"Error: {sentence}\n")
-    assert [method for method, *_ in admin.asked] == ["GET"]
+    result = run("peers", "edit", "Bob", change)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {sentence}")
+    assert admin.asked == []
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "revoke"])
-def test_pause_resume_and_revoke_post_their_verb(admin: Admin, run: Run, verb: str) -> None:
-    admin.answer("GET", "/peers", [peer()])
-    admin.answer("POST", f"/peers/{BOB}/{verb}", peer(standing="changed"))
-    assert run("peers", verb, "Bob").exit_code == 0
-    assert json.loads(run("peers", verb, "Bob", "--json").stdout)["standing"] == "changed"
-    assert [path for method, path, _ in admin.asked if method == "POST"] == [
-        f"/peers/{BOB}/{verb}"
-    ] * 2
+def test_an_invitation_is_made_as_wished(admin: Admin, run: Run) -> None:
+    admin.answer("POST", "/invitations", {"link": "homeserver://x"})
+    words = ("--ask", "--scanned", "--for", "bob.example", "--grants", "friend")
+    assert run("peers", "invite", *words).exit_code == 0
+    assert admin.asked[0][2] == {
+        "how": "scanned",
+        "asks_owner": True,
+        "expected": "bob.example",
+        "grants": "friend",
+    }
+    assert run("peers", "invite", "--knock").exit_code == 0
+    assert admin.asked[1][2] == {"how": "knock"}
+    assert run("peers", "invite", "--knock", "--scanned").exit_code == 2
+
+
+def test_invitations_are_listed_and_withdrawn(admin: Admin, run: Run) -> None:
+    one = {"id": "ab", "state": "open", "how": "link", "expires_at": None, "asks_owner": True}
+    admin.answer("GET", "/invitations", {"invitations": [one]})
+    assert run("peers", "invitations").stdout.splitlines() == [
+        "ID  STATE  HOW   ASKS  FOR                     UNTIL",
+        "ab  open   link  yes   whoever opens it first  never",
+    ]
+    admin.answer("DELETE", "/invitations/ab", {})
+    assert run("peers", "withdraw", "ab").exit_code == 0
+
+
+def test_a_link_that_is_refused_is_not_called_unanswered(admin: Admin, run: Run) -> None:
+    meaning = "You said yes, and their side refuses the link: it was used already."
+    admin.answer("POST", "/peers", peer(standing="offered", name=None))
+    admin.answer("GET", f"/peers/{BOB}", peer(standing="declined", name=None, meaning=meaning))
+    result = run("peers", "connect", "homeserver://x")
+    assert result.stderr == f"Error: {BOB}: {meaning}\n"
+
+
+def test_a_name_with_control_characters_does_nothing_to_the_terminal(
+    admin: Admin, run: Run
+) -> None:
+    admin.answer("GET", "/peers", {"peers": [peer(name="Bo\x1b[2Jb\u202e\n")]})
+    shown = run("peers", "list").stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert len(shown.splitlines()) == 2
+
+
+def test_the_audit_trail_is_read_page_by_page(admin: Admin, run: Run) -> None:
+    entry = {
+        "number": 1,
+        "at": 0,
+        "node_id": "b",
+        "server_name": BOB,
+        "who": "owner",
+        "step": "grants edited",
+        "how": "admin API",
+        "standing_before": "active",
+        "standing": "active",
+        "detail": "presence: no -> yes",
+    }
+    first, second = "/audit?after=0&limit=1000&peer=Bob", "/audit?after=1&limit=1000&peer=Bob"
+    for _ in range(3):
+        admin.answer("GET", first, {"audit": [entry], "next": 1})
+        admin.answer("GET", second, {"audit": [entry | {"number": 2}]})
+    assert len(json.loads(run("audit", "--peer", "Bob", "--json").stdout)) == 2
+    lines = run("audit", "--peer", "Bob", "--lines").stdout.splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [1, 2]
+    shown = run("audit", "--peer", "Bob").stdout.splitlines()
+    assert len(shown) == 3
+    assert "grants edited (presence: no -> yes)  admin API  active" in shown[1]
 
 
 def test_status_is_readable_and_complete_in_json(admin: Admin, run: Run) -> None:

@@ -215,7 +215,7 @@ async def test_nothing_of_a_handshake_moves_while_everything_is_paused(meeting: 
     await alice.federation.peers.pause_everything(is_paused=True)
     await bob.federation.peers.connect(issued.link)
     await meeting.clock.advance(3_600)
-    assert steps_of(alice) == []
+    assert steps_of(alice) == [("owner", "everything paused", "none")]
     await bob.federation.peers.pause_everything(is_paused=True)
     passed: list[Passing] = []
 
@@ -314,7 +314,7 @@ async def test_a_named_set_of_grants_is_chosen_when_inviting_connecting_and_late
     assert (his.grants["introduce"], his.grants["media_max_bytes"]) == (True, 26_214_400)
     assert his.granted["media_max_bytes"] == 0
     await alice.federation.peers.edit_grants(bob.server_name, {"note": "kept"})
-    await alice.federation.peers.choose_grants(bob.server_name, "friend")
+    await alice.federation.peers.edit_grants(bob.server_name, {}, grant_set="friend")
     hers = alice.federation.peers.find(bob.server_name).grants
     assert (hers["media_max_bytes"], hers["introduce"], hers["note"]) == (26_214_400, True, "kept")
     with pytest.raises(errors.InvalidParam, match="Your settings have: colleague, friend"):

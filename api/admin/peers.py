@@ -1,0 +1,117 @@
+"""Connections: begun, shown, edited, paused, ended.
+
+`{name}` is a server name, a node id, a user ID, or the peer's own name where it fits one alone.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.admin.server import HOW, PREFIX
+from api.authentication import Administrator
+from api.routing import JsonBody, Routes
+from federation.overview import Overview
+from federation.peers import Peers
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+
+routes = Routes(PREFIX)
+
+Verb = Callable[[Peers, ServerName], Awaitable[None]]
+
+# What takes no more than a name. Each is one step of the consent table.
+VERBS: Mapping[str, Verb] = {
+    "accept": lambda peers, peer: peers.accept(peer, HOW),
+    "decline": lambda peers, peer: peers.decline(peer, HOW),
+    "cancel": lambda peers, peer: peers.cancel(peer, HOW),
+    "pause": lambda peers, peer: peers.pause(peer, how=HOW),
+    "resume": lambda peers, peer: peers.resume(peer, HOW),
+    "block": lambda peers, peer: peers.block(peer, HOW),
+    "unblock": lambda peers, peer: peers.unblock(peer, HOW),
+    "dismiss": lambda peers, peer: peers.dismiss_alarm(peer, HOW),
+}
+
+
+class LinkGiven(BaseModel):
+    """An invitation somebody sent, and the set of grants that they are to have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    link: str
+    grants: str | None = Field(None, max_length=100)
+    is_scanned: bool = False
+
+
+class Ending(BaseModel):
+    """How a connection is to end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    goodbye: bool = False
+
+
+@routes.post("/peers")
+async def connect(
+    admin: Administrator, given: LinkGiven, peers: Peers, overview: Overview
+) -> JsonObject:
+    """Say yes to an invitation. The connection is active as soon as both sides have proved it."""
+    del admin
+    how = "scanned" if given.is_scanned else "link"
+    return overview.peer(peers.find(await peers.connect(given.link, how, given.grants)))
+
+
+@routes.get("/peers")
+async def list_peers(admin: Administrator, peers: Peers, overview: Overview) -> JsonObject:
+    """Every connection, and the tombstones of those that ended."""
+    del admin
+    return {"peers": [overview.peer(peer) for peer in peers.load_all()]}
+
+
+@routes.get("/peers/{name}")
+async def show_peer(
+    admin: Administrator, name: str, peers: Peers, overview: Overview
+) -> JsonObject:
+    """One connection."""
+    del admin
+    return overview.peer(peers.resolve(name))
+
+
+@routes.patch("/peers/{name}")
+async def edit_grants(
+    admin: Administrator, name: str, changes: JsonBody, peers: Peers, overview: Overview
+) -> JsonObject:
+    """Change what the peer may do, from the next frame on; `grant_set` goes first."""
+    del admin
+    given = dict(changes.root)
+    server_name = peers.resolve(name).server_name
+    grant_set = given.pop("grant_set", None)
+    if grant_set is not None and not isinstance(grant_set, str):
+        raise errors.InvalidParam("grant_set must be the name of a set of grants.")
+    await peers.edit_grants(server_name, given, HOW, grant_set)
+    return overview.peer(peers.find(server_name))
+
+
+@routes.post("/peers/{name}/revoke")
+async def revoke(
+    admin: Administrator, name: str, ending: Ending, peers: Peers, overview: Overview
+) -> JsonObject:
+    """End a connection for good: keys, queues, routes and addresses are destroyed."""
+    del admin
+    server_name = peers.resolve(name).server_name
+    await peers.revoke(server_name, says_goodbye=ending.goodbye)
+    return overview.peer(peers.find(server_name))
+
+
+@routes.post("/peers/{name}/{verb}")
+async def take_step(
+    admin: Administrator, name: str, verb: str, peers: Peers, overview: Overview
+) -> JsonObject:
+    """`accept`, `decline`, `cancel`, `pause`, `resume`, `block`, `unblock`; `dismiss` an alarm."""
+    del admin
+    step = VERBS.get(verb)
+    if step is None:
+        raise errors.Unrecognized
+    peer = peers.resolve(name)
+    await step(peers, peer.server_name)
+    return overview.after(peer)

@@ -1,0 +1,13 @@
+"""Every route of the admin API."""
+
+from api.admin import audit, invitations, peers, rooms, server
+from api.routing import Route
+
+
+def all_routes() -> list[Route]:
+    """All routes, by subject."""
+    return [
+        route
+        for table in (server.routes, invitations.routes, peers.routes, rooms.routes, audit.routes)
+        for route in table.all
+    ]
