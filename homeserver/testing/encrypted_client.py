@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import io
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,16 +93,17 @@ class NioClient:
             nio.RoomCreateResponse,
         )
         room_id = str(created.room_id)
-        await self._knows(room_id)
+        await self.knows(room_id)
         return room_id
 
     async def join(self, room_id: str) -> None:
         """Wait for the invite, accept it, and wait until the client knows the room."""
         await eventually(lambda: room_id in self._client.invited_rooms, f"an invite to {room_id}")
         _check(await self._client.join(room_id), nio.JoinResponse)
-        await self._knows(room_id)
+        await self.knows(room_id)
 
-    async def _knows(self, room_id: str) -> None:
+    async def knows(self, room_id: str) -> None:
+        """Wait until the client knows the room as an encrypted one."""
         await eventually(
             lambda: room_id in self._client.rooms and self._client.rooms[room_id].encrypted,
             f"{room_id} known as encrypted",
@@ -130,6 +131,19 @@ class NioClient:
             lambda: self._find(room_id, lambda one: _content(one).get("body") == text), text
         )
         return Heard(event.event_id, event.sender, _content(event), event.decrypted)
+
+    async def readable(self, room_id: str) -> tuple[list[str], int]:
+        """Read back through a room: its texts, oldest first, and how many cannot be decrypted."""
+        texts: list[str] = []
+        unreadable, start = 0, ""
+        while True:
+            got = await self._client.room_messages(room_id, start, limit=100)
+            page = _check(got, nio.RoomMessagesResponse)
+            unreadable += sum(isinstance(event, nio.MegolmEvent) for event in page.chunk)
+            texts += [event.body for event in page.chunk if isinstance(event, nio.RoomMessageText)]
+            if not page.end or not page.chunk:
+                return texts[::-1], unreadable
+            start = page.end
 
     async def redact(self, room_id: str, event_id: str) -> None:
         """Take an event back."""
@@ -283,6 +297,15 @@ async def eventually(look: Callable[[], T | None], what: str) -> T:
             return seen
         await asyncio.sleep(0.02)
     raise DidNotHappen(f"did not happen in {PATIENCE_S:.0f} s: {what}")
+
+
+async def eventually_true(look: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Look, by asking, until something is so."""
+    limit = time.monotonic() + PATIENCE_S
+    while not await look():
+        if time.monotonic() > limit:
+            raise DidNotHappen(f"did not happen in {PATIENCE_S:.0f} s: {what}")
+        await asyncio.sleep(0.1)
 
 
 def _check(response: Any, wanted: type[ResponseT]) -> ResponseT:

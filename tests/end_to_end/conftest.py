@@ -63,6 +63,17 @@ def pair(
         yield Pair(alice, bob)
 
 
+@pytest.fixture(scope="module")
+def friends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two connected servers with whatever Olm library is usual."""
+    alice, bob = (
+        Server(directory=tmp_path_factory.mktemp(user), user=user) for user in ("alice", "bob")
+    )
+    with processes.running(alice, bob):
+        processes.connect(alice, bob)
+        yield Pair(alice, bob)
+
+
 WithNio = Callable[[Server], Awaitable[NioClient]]
 WithJs = Callable[[Server], Awaitable[JsClient]]
 WithClient = Callable[[Server], Awaitable[Client]]

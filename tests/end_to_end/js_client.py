@@ -96,6 +96,9 @@ class JsClient:
     async def join(self, room_id: str) -> None:
         await self._call("join", room_id)
 
+    async def knows(self, room_id: str) -> None:
+        await self._call("knows", room_id)
+
     async def sees_member(self, room_id: str, user_id: str) -> None:
         await self._call("seesMember", room_id, user_id)
 
@@ -147,6 +150,15 @@ class JsClient:
 
     async def log_out(self) -> None:
         await self._call("logOut")
+
+    async def readable(self, room_id: str) -> tuple[list[str], int]:
+        """Its texts, oldest first, and how many events cannot be decrypted."""
+        seen = await self._call("readable", room_id)
+        return seen["texts"], seen["unreadable"]
+
+    async def does(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the driver; for what only this client can do."""
+        return await self._call(name, *arguments)
 
     async def close(self) -> None:
         assert self._process.stdin is not None

@@ -19,6 +19,9 @@ class Person(Protocol):
     async def join(self, room_id: str) -> None:
         """Wait for the invite, accept it, and wait until the client knows the room."""
 
+    async def knows(self, room_id: str) -> None:
+        """Wait until the client knows the room as an encrypted one."""
+
     async def sees_member(self, room_id: str, user_id: str) -> None: ...
 
     async def send(self, room_id: str, event_type: str, content: dict[str, Any]) -> str: ...
@@ -52,6 +55,9 @@ class Person(Protocol):
     async def download_encrypted(self, file: dict[str, Any]) -> bytes: ...
 
     async def thumbnail(self, mxc_uri: str, width: int, height: int) -> bytes: ...
+
+    async def readable(self, room_id: str) -> tuple[list[str], int]:
+        """What a room says, oldest first, and how many of its events cannot be decrypted."""
 
     async def log_out(self) -> None: ...
 

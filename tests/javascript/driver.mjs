@@ -5,6 +5,7 @@ import "./polyfill.mjs";
 import { createInterface } from "node:readline";
 import * as sdk from "matrix-js-sdk";
 import * as attachments from "./attachments.mjs";
+import * as keys from "./keys.mjs";
 
 const PATIENCE_MS = 30_000;
 const ENCRYPTION = {
@@ -21,6 +22,16 @@ async function eventually(what, look) {
     const seen = look();
     if (seen) return seen;
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`did not happen in ${PATIENCE_MS / 1000} s: ${what}`);
+}
+
+async function eventuallyAsync(what, look) {
+  const limit = Date.now() + PATIENCE_MS;
+  while (Date.now() < limit) {
+    const seen = await look();
+    if (seen) return seen;
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`did not happen in ${PATIENCE_MS / 1000} s: ${what}`);
 }
@@ -58,8 +69,10 @@ const calls = {
       userId: login.user_id,
       deviceId: login.device_id,
       accessToken: login.access_token,
+      ...keys.options,
     });
     await client.initRustCrypto({ useIndexedDB: false });
+    calls.watch();
     await client.startClient({ lazyLoadMembers: true, initialSyncLimit: 50 });
     await eventually("the first sync", () => client.isInitialSyncComplete());
     await eventually("device keys", () => client.getCrypto().getOwnDeviceKeys());
@@ -174,6 +187,8 @@ const calls = {
     await client.logout(true);
   },
 };
+
+Object.assign(calls, keys.calls({ client: () => client, eventually, eventuallyAsync }));
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, call, with: given } = JSON.parse(line);
