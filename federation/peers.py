@@ -21,6 +21,7 @@ from federation import (
     invitation_links,
     issuing,
     naming,
+    revoking,
     sentences,
 )
 from federation.connecting import Connecting
@@ -32,6 +33,8 @@ from federation.inviting import Inviting
 from federation.issuing import Issued, Issuing, Wish
 from federation.lines import Lines
 from federation.opening import Choice
+from federation.revoking import Choice as RevokeChoice
+from federation.revoking import Parting, RevokeReport, RoomChoice
 from federation.sentences import NotNow
 from federation.turn_state import Party
 from homeserver import crash_points, errors
@@ -42,7 +45,7 @@ from homeserver.storage import channels, frames, invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITER, Handshake
 from homeserver.storage.peers import Peer
-from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 # How the owner did something, unless whoever asks for it knows better.
 OWNER = "owner"
@@ -83,6 +86,8 @@ class Peers:
         self._lines = lines
         self._handshakes = handshakes
         self.has_rescheduled = asyncio.Event()
+        # Removes a file from disk that a revoke erased.
+        self.discard_file: Callable[[str], None] = lambda _file_id: None
         # What other parts do in the same unit of work: hide a peer's users, drop its deposits.
         self.when_ended: list[Callable[[UnitOfWork, ServerName], None]] = []
         # What other parts do in the unit of work that makes a connection active again.
@@ -165,21 +170,46 @@ class Peers:
         """Go on: everything held flows at once."""
         await self._step(server_name, Step.OWNER_RESUMED, how)
 
-    async def revoke(self, server_name: ServerName, *, says_goodbye: bool = False) -> None:
-        """End the connection for ever, in one crash-safe transaction.
+    async def revoke(
+        self,
+        server_name: ServerName,
+        how: str = OWNER,
+        *,
+        rooms: RoomChoice = "cut",
+        says_goodbye: bool = False,
+        erases: bool = False,
+    ) -> RevokeReport:
+        """End the connection for ever, in one crash-safe transaction; returns what that did.
 
         A goodbye, if the owner wants one, is sealed inside it and tried for ten seconds after.
         """
         crash_points.reach(Point.REVOKE_BEGUN)
         line = self._lines.find(server_name) if says_goodbye else None
+        parting = Parting(self._party, RevokeChoice(rooms, erases), self.discard_file)
 
         def seal(work: UnitOfWork) -> bytes | None:
             return None if line is None else self._farewell.seal(work, line)
 
-        goodbye = await self._step(server_name, Step.OWNER_REVOKED, first=seal)
+        goodbye = await self._step(server_name, Step.OWNER_REVOKED, how, first=seal, then=parting)
         crash_points.reach(Point.REVOKE_DONE)
         if line is not None and goodbye is not None:
             self._farewell.send(line, goodbye)
+        return parting.report
+
+    def preview_revoke(
+        self, server_name: ServerName, *, rooms: RoomChoice = "cut", erases: bool = False
+    ) -> RevokeReport:
+        """What a revoke would do now, in plain words. Raises where there is nothing to revoke."""
+
+        def look(view: View) -> RevokeReport:
+            peer = _load(view, server_name)
+            consent.take(Standing(peer.standing), Step.OWNER_REVOKED)
+            return revoking.preview(view, peer, RevokeChoice(rooms, erases))
+
+        try:
+            return self._database.read(look)
+        except consent.Breach as breach:
+            raise sentences.not_now(breach) from breach
 
     async def block(self, server_name: ServerName, how: str = OWNER) -> None:
         """End the connection, and let nothing of theirs ever reach the owner again."""
@@ -254,6 +284,7 @@ class Peers:
         how: str = OWNER,
         *,
         first: Callable[[UnitOfWork], bytes | None] = lambda _work: None,
+        then: Callable[[UnitOfWork, Peer], None] = lambda _work, _peer: None,
         **changes: Any,
     ) -> bytes | None:
         """Take a step with all it causes; returns what `first` made before it."""
@@ -261,7 +292,8 @@ class Peers:
         def operation(work: UnitOfWork) -> tuple[bytes | None, list[str]]:
             made = first(work)
             peer = replace(_load(work, server_name), **changes)
-            _, outcome = consent_steps.take(work, peer, step, self._by_owner(how))
+            peer, outcome = consent_steps.take(work, peer, step, self._by_owner(how))
+            then(work, peer)
             return made, self._carry_out(work, peer, outcome)
 
         made, forgotten = await self._write(operation)
@@ -301,8 +333,8 @@ class Peers:
             raise sentences.not_now(breach) from breach
 
 
-def _load(work: UnitOfWork, server_name: ServerName) -> Peer:
-    peer = peers.find_peer(work, server_name)
+def _load(view: View, server_name: ServerName) -> Peer:
+    peer = peers.find_peer(view, server_name)
     if peer is None:
         raise errors.NotFound("There is no connection with that server.")
     return peer

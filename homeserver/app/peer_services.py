@@ -18,6 +18,7 @@ from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import localpart
 from homeserver.outbound import Outbound
 from homeserver.rooms import hiding, outside
+from homeserver.storage import erasing
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
         settings.strangers_in_rooms,
     )
     federation.peers.when_ended.append(device_keys.forget_peer)
+    federation.peers.when_ended.append(erasing.delete_moments)
     federation.peers.when_ended.append(
         lambda work, peer: hiding.follow_standing(work, peer, base.clock.now_ms())
     )

@@ -116,6 +116,7 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     connected.serve(Services(*(services[kind] for kind in answering)))
     federation = connected.federation
     services[Peers] = federation.peers
+    federation.peers.discard_file = services[Media].discard
     services[Overview] = Overview(
         database, federation.lines, federation.hearing, federation.connecting, own
     )

@@ -64,6 +64,16 @@ class MediaFiles:
         """Remove a file that nothing refers to."""
         self._writer.submit(self.path_of(file_id).unlink, missing_ok=True)
 
+    def delete_thumbnails(self, file_id: str) -> None:
+        """Remove everything that was drawn of a file."""
+        stem = self.thumbnail_stem(file_id)
+
+        def remove() -> None:
+            for drawn in stem.parent.glob(f"{stem.name}*"):
+                drawn.unlink(missing_ok=True)
+
+        self._writer.submit(remove)
+
     def close(self) -> None:
         """Finish what is being written."""
         self._writer.shutdown()

@@ -167,6 +167,11 @@ class Media:
         path = self._files.path_of(file.file_id)
         return Served(path, file.content_type, file.filename, file.size)
 
+    def discard(self, file_id: str) -> None:
+        """Remove a file and its thumbnails from disk, once nothing refers to it."""
+        self._files.delete(file_id)
+        self._files.delete_thumbnails(file_id)
+
     async def close(self) -> None:
         """Stop fetching, finish what is being written."""
         await self._remote.close()
