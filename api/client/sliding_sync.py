@@ -122,7 +122,7 @@ class SlidingQuery(BaseModel):
 @stable.post("/sync")
 async def sync(requester: Requester, body: SlidingBody, sliding: SlidingSync) -> bytes:
     """The rooms in sight and what is new in them."""
-    return await sliding.answer(requester, _request(requester, body, is_stable=True))
+    return await sliding.answer(requester, read(requester, body, is_stable=True))
 
 
 @unstable.post("/sync")
@@ -132,10 +132,11 @@ async def sync_as_before(
     """The same, in the form that came before."""
     found = {name: value for name, value in query if value is not None}
     whole = body.model_copy(update=found)
-    return await sliding.answer(requester, _request(requester, whole, is_stable=False))
+    return await sliding.answer(requester, read(requester, whole, is_stable=False))
 
 
-def _request(requester: Requester, body: SlidingBody, *, is_stable: bool) -> SlidingRequest:
+def read(requester: Requester, body: SlidingBody, *, is_stable: bool) -> SlidingRequest:
+    """What a request's body asks for, in either form."""
     lists, rooms = body.lists or {}, body.room_subscriptions or {}
     if len(lists) > _MOST_LISTS or len(rooms) > _MOST_SUBSCRIPTIONS:
         raise errors.InvalidParam("A request may have 100 lists and 100 subscriptions.")

@@ -115,6 +115,7 @@ class Alice:
         self.board.listen(notifier.wake)
         self.notifier = notifier
         sources = SyncSources(self.board, self.presences, UnreadCounts().count)
+        self.sources = sources
         self.classic = ClassicSync(self.database, notifier, sources, self.clock)
         self._txn = 0
 
