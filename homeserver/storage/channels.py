@@ -4,6 +4,7 @@ Ratchets and door keys are stored as their owners sealed them; nothing here open
 """
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
+    Update,
     bindparam,
     delete,
     select,
@@ -156,7 +158,13 @@ def save_channel(work: UnitOfWork, channel: Channel) -> None:
 def change_channel(work: UnitOfWork, peer: ServerName, changes: dict[str, Any]) -> None:
     """Change some columns of one channel."""
     if changes:
-        work.execute(update_table(channels).where(channels.c.peer == peer).values(**changes))
+        work.execute(_change(tuple(changes)), changes | {"peer_": peer})
+
+
+@lru_cache(maxsize=256)
+def _change(names: tuple[str, ...]) -> Update:
+    values = {name: bindparam(name) for name in names}
+    return update_table(channels).where(channels.c.peer == bindparam("peer_")).values(values)
 
 
 def find_in_flight(view: View, peer: ServerName) -> InFlight | None:
