@@ -12,14 +12,19 @@ from api.routing import JsonBody, Routes
 from homeserver import errors
 from homeserver.accounts import interactive_auth
 from homeserver.accounts.devices import Devices
-from homeserver.accounts.login import Attempt, LogIn
+from homeserver.accounts.interactive_auth import InteractiveAuth
+from homeserver.accounts.login import LogIn, Proof, Wish
 from homeserver.accounts.sessions import Sessions
+from homeserver.accounts.short_tokens import LOG_IN, ShortTokens
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 
+stable = Routes("/_matrix/client/v1")
+
 _PASSWORD = "m.login.password"  # noqa: S105 - a login type, no password
+_TOKEN = "m.login.token"  # noqa: S105 - a login type, no token
 
 
 class LogInBody(BaseModel):
@@ -29,9 +34,16 @@ class LogInBody(BaseModel):
     identifier: JsonObject | None = None
     user: StrictStr | None = None
     password: StrictStr | None = None
+    token: StrictStr | None = None
     device_id: StrictStr | None = None
     initial_device_display_name: StrictStr | None = None
     refresh_token: StrictBool = False
+
+
+class ConfirmedBody(BaseModel):
+    """The password, once it was asked for."""
+
+    auth: JsonObject | None = None
 
 
 class LoggedInAnswer(BaseModel):
@@ -57,27 +69,17 @@ async def list_flows() -> JsonObject:
 
     Spec: client-server-api#get_matrixclientv3login
     """
-    return {"flows": [{"type": _PASSWORD}]}
+    return {"flows": [{"type": _PASSWORD}, {"type": _TOKEN, "get_login_token": True}]}
 
 
 @routes.post("/login", public=True)
 async def log_in(body: LogInBody, request: web.Request, door: LogIn) -> LoggedInAnswer:
-    """Log in with the password.
+    """Log in with the password, or with a token from a client that is inside.
 
     Spec: client-server-api#post_matrixclientv3login
     """
-    if body.type != _PASSWORD:
-        raise errors.HomeserverError("Only m.login.password is known here.")
-    if body.password is None:
-        raise errors.MissingParam("password is missing.")
-    attempt = Attempt(
-        user=interactive_auth.name_in({"identifier": body.identifier, "user": body.user}),
-        password=body.password,
-        device_id=body.device_id,
-        device_name=body.initial_device_display_name,
-        can_refresh=body.refresh_token,
-    )
-    session = await door.log_in(attempt, request.remote)
+    wish = Wish(body.device_id, body.initial_device_display_name, body.refresh_token)
+    session = await door.log_in(_proof_in(body), wish, request.remote)
     user_id = session.requester.user_id
     return LoggedInAnswer(
         user_id=user_id,
@@ -87,6 +89,32 @@ async def log_in(body: LogInBody, request: web.Request, door: LogIn) -> LoggedIn
         refresh_token=session.issued.refresh_token,
         expires_in_ms=session.issued.expires_in_ms,
     )
+
+
+def _proof_in(body: LogInBody) -> Proof:
+    if body.type == _TOKEN:
+        if body.token is None:
+            raise errors.MissingParam("token is missing.")
+        return Proof(token=body.token)
+    if body.type != _PASSWORD:
+        raise errors.HomeserverError("Only m.login.password and m.login.token are known here.")
+    if body.password is None:
+        raise errors.MissingParam("password is missing.")
+    name = interactive_auth.name_in({"identifier": body.identifier, "user": body.user})
+    return Proof(user=name, password=body.password)
+
+
+@stable.post("/login/get_token")
+async def get_token(
+    requester: Requester, body: ConfirmedBody, tokens: ShortTokens, confirmation: InteractiveAuth
+) -> JsonObject:
+    """A token that logs another client of the owner in, after asking for the password.
+
+    Spec: client-server-api#post_matrixclientv1loginget_token
+    """
+    await confirmation.confirm(requester, "log another client in", body.auth)
+    issued = await tokens.issue(requester.user_id, LOG_IN)
+    return {"login_token": issued.token, "expires_in_ms": issued.expires_in_ms}
 
 
 @routes.post("/refresh", public=True)

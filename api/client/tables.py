@@ -22,6 +22,7 @@ from api.client import (
     snapshots,
     spaces,
     sync,
+    third_parties,
     timeline,
     versions,
 )
@@ -49,6 +50,7 @@ _MODULES = (
     sliding_sync,
     spaces,
     sync,
+    third_parties,
     timeline,
     versions,
 )

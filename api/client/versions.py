@@ -65,7 +65,7 @@ async def list_capabilities(requester: Requester) -> JsonObject:
             "m.set_avatar_url": {"enabled": True},
             "m.profile_fields": {"enabled": True},
             "m.3pid_changes": {"enabled": False},
-            "m.get_login_token": {"enabled": False},
+            "m.get_login_token": {"enabled": True},
             "m.forget_forced_upon_leave": {"enabled": False},
         }
     }

@@ -1,19 +1,20 @@
-"""Log in with the password, and change it.
+"""Log in with the password or with a token that a client inside got; change the password.
 
 Spec: client-server-api#login
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from homeserver import errors
 from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.rate_limits import RateLimit, source_key
 from homeserver.accounts.sessions import Issued, Sessions
+from homeserver.accounts.short_tokens import LOG_IN, ShortTokens
 from homeserver.matrix import canonical_json
 from homeserver.matrix.identifiers import UserId, localpart, parse_device_id
-from homeserver.ports import Clock, Requester
+from homeserver.ports import Requester
 from homeserver.storage import accounts, encryption
-from homeserver.storage.accounts import Device
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -21,11 +22,18 @@ _NAME_LIMIT = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What somebody gives who wants in."""
+class Proof:
+    """What somebody shows who wants in: name and password, or a token of a client inside."""
 
-    user: str
-    password: str
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the session shall be like."""
+
     device_id: str | None = None
     device_name: str | None = None
     can_refresh: bool = False
@@ -48,42 +56,37 @@ class LogIn:
         sessions: Sessions,
         passwords: Passwords,
         rate_limit: RateLimit,
-        clock: Clock,
+        tokens: ShortTokens,
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._passwords = passwords
         self._rate_limit = rate_limit
-        self._clock = clock
+        self._tokens = tokens
+        # What else happens in the unit of work in which a device is seen for the first time.
+        self.when_new_device: list[Callable[[UnitOfWork, Requester, str | None], None]] = []
 
-    async def log_in(self, attempt: Attempt, source: str | None) -> LoggedIn:
-        """Check the password and start a session, on a known device or a fresh one.
+    async def log_in(self, proof: Proof, wish: Wish, source: str | None) -> LoggedIn:
+        """Check what is shown and start a session, on a known device or a fresh one.
 
         Spec: client-server-api#post_matrixclientv3login
         """
         self._rate_limit.spend(source_key(source))
-        user_id = await self._check(attempt)
+        user_id = await self._check(proof)
         device_id = (
             self._sessions.make_device_id()
-            if attempt.device_id is None
-            else parse_device_id(attempt.device_id)
+            if wish.device_id is None
+            else parse_device_id(wish.device_id)
         )
         requester = Requester(user_id, device_id)
 
         def start(work: UnitOfWork) -> Issued:
             _check_no_key_has_that_name(work, requester)
-            accounts.delete_tokens_of_device(work, user_id, device_id)
-            self._sessions.forget_tokens(work, user_id, [device_id])
-            known = accounts.find_device(work, user_id, device_id)
-            name = attempt.device_name[:_NAME_LIMIT] if attempt.device_name else None
-            accounts.save_device(
-                work,
-                user_id,
-                Device(device_id, known.display_name if known else name, self._clock.now_ms()),
-            )
-            return self._sessions.issue(
-                work, requester, can_refresh=attempt.can_refresh, replaces=None
-            )
+            name = wish.device_name[:_NAME_LIMIT] if wish.device_name else None
+            if accounts.find_device(work, user_id, device_id) is None:
+                for tell in self.when_new_device:
+                    tell(work, requester, name)
+            return self._sessions.begin(work, requester, name, can_refresh=wish.can_refresh)
 
         return LoggedIn(requester, await self._database.write(start))
 
@@ -110,17 +113,26 @@ class LogIn:
 
         await self._database.write(save)
 
-    async def _check(self, attempt: Attempt) -> UserId:
+    async def _check(self, proof: Proof) -> UserId:
+        """Whose account this opens."""
+        if proof.token is not None:
+            user_id = await self._tokens.spend(proof.token, LOG_IN)
+            if user_id is None:
+                raise errors.WrongPassword("That login token is not valid, or not any more.")
+            return user_id
+        return await self._check_password(proof.user or "", proof.password or "")
+
+    async def _check_password(self, user: str, password: str) -> UserId:
         """The user whose password this is. An unknown user takes as long as a wrong password."""
 
         def find(view: View) -> tuple[UserId | None, str | None]:
             owner = accounts.find_owner(view)
-            if owner is None or not is_called(owner, attempt.user):
+            if owner is None or not is_called(owner, user):
                 return None, None
             return owner, accounts.find_password_hash(view, owner)
 
         user_id, password_hash = self._database.read(find)
-        is_right = await self._passwords.is_right(attempt.password, password_hash)
+        is_right = await self._passwords.is_right(password, password_hash)
         if user_id is None or not is_right:
             raise errors.WrongPassword
         return user_id

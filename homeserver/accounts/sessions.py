@@ -17,7 +17,7 @@ from homeserver.encryption import device_keys
 from homeserver.matrix.identifiers import DeviceId, UserId
 from homeserver.ports import Clock, Entropy, Requester
 from homeserver.storage import accounts, sync_connections
-from homeserver.storage.accounts import Token
+from homeserver.storage.accounts import Device, Token
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -71,6 +71,18 @@ class Sessions:
         requester = Requester(user_id, device_id)
         seen = [one.seen_at for one in self._known.values() if one.requester == requester]
         return max(seen, default=None)
+
+    def begin(
+        self, work: UnitOfWork, requester: Requester, name: str | None, *, can_refresh: bool
+    ) -> Issued:
+        """Start a session on a device; what was logged in there is logged out."""
+        user_id, device_id = requester.user_id, requester.device_id
+        accounts.delete_tokens_of_device(work, user_id, device_id)
+        self.forget_tokens(work, user_id, [device_id])
+        known = accounts.find_device(work, user_id, device_id)
+        shown = known.display_name if known else name
+        accounts.save_device(work, user_id, Device(device_id, shown, self._clock.now_ms()))
+        return self.issue(work, requester, can_refresh=can_refresh, replaces=None)
 
     def issue(
         self, work: UnitOfWork, requester: Requester, *, can_refresh: bool, replaces: bytes | None

@@ -6,13 +6,16 @@ from typing import Any
 
 from api.client.versions import BaseUrl
 from homeserver.accounts.account_data import ClientConfig
+from homeserver.accounts.deactivation import Deactivation
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.interactive_auth import InteractiveAuth
 from homeserver.accounts.login import LogIn
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.rate_limits import RateLimit
+from homeserver.accounts.relay import Relay
 from homeserver.accounts.sessions import Sessions
+from homeserver.accounts.short_tokens import ShortTokens
 from homeserver.app.foundation import Foundation
 from homeserver.encryption.cross_signing import CrossSigning
 from homeserver.encryption.dehydration import Dehydration
@@ -72,9 +75,13 @@ def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[An
     attempts = RateLimit(limits.logins_per_minute, base.clock, is_enabled=limits.enabled)
     passwords = base.surroundings.make_passwords()
     sessions = Sessions(base.database, base.clock, base.entropy)
+    tokens = ShortTokens(base.database, base.clock, base.entropy)
     return [
         sessions,
-        LogIn(base.database, sessions, passwords, attempts, base.clock),
+        tokens,
+        LogIn(base.database, sessions, passwords, attempts, tokens),
+        Deactivation(base.database, sessions),
+        Relay(base.config.voip, base.clock, base.entropy, base.config.data_directory),
         InteractiveAuth(base.database, passwords, attempts, base.clock, base.entropy),
         Devices(base.database, sessions),
         Profiles(

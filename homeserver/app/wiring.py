@@ -12,12 +12,14 @@ from api.admin.server import About
 from api.authentication import AdminToken
 from api.client import tables
 from federation import own_identity
+from federation.connections_room.worker import ConnectionsRoom
 from federation.overview import Overview
 from federation.peers import Peers
 from federation.replication.service import Services
 from homeserver import errors
+from homeserver.accounts.deactivation import Deactivation
 from homeserver.accounts.sessions import Sessions
-from homeserver.app import owner_services, peer_services
+from homeserver.app import connections, owner_services, peer_services
 from homeserver.app.foundation import Foundation
 from homeserver.app.owner_services import Outside
 from homeserver.app.peer_services import PeerServices
@@ -87,9 +89,11 @@ class Server:
             raise RatchetsUnreadable
         self.peers.start()
         self.services[Tying].start()
+        self.services[ConnectionsRoom].start()
 
     async def close(self) -> None:
         """End everything, the database last."""
+        await self.services[ConnectionsRoom].close()
         await self.services[Tying].close()
         await self.peers.stop()
         self.services[TypingBoard].close()
@@ -116,10 +120,12 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     connected.serve(Services(*(services[kind] for kind in answering)))
     federation = connected.federation
     services[Peers] = federation.peers
+    services[Deactivation].before.append(lambda: federation.peers.pause_everything(is_paused=True))
     federation.peers.discard_file = services[Media].discard
     services[Overview] = Overview(
         database, federation.lines, federation.hearing, federation.connecting, own
     )
+    services[ConnectionsRoom] = connections.build(base, services)
     services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
     services[AdminToken] = AdminToken(config.data_directory / "admin.token")
     return Server(config, database, services, connected)

@@ -15,6 +15,7 @@ from homeserver.config.settings import (
     RateLimits,
     SecretsSettings,
     ServerSettings,
+    VoipSettings,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimits",
     "SecretsSettings",
     "ServerSettings",
+    "VoipSettings",
     "default_data_dir",
     "default_path",
     "example_yaml",

@@ -169,6 +169,33 @@ class MediaSettings(Section):
     )
 
 
+class VoipSettings(Section):
+    """Calls between clients that cannot reach each other directly."""
+
+    turn_urls: tuple[str, ...] = Field(
+        (),
+        max_length=8,
+        description="A TURN relay of yours, such as turn:turn.example.org?transport=udp.",
+    )
+    turn_secret_file: Path | None = Field(
+        None, description="A file with the secret that the relay shares with this server."
+    )
+    turn_lifetime_seconds: int = Field(
+        86_400,
+        ge=60,
+        le=604_800,
+        description="How long a client may use what it was given, in seconds.",
+    )
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        if bool(self.turn_urls) != (self.turn_secret_file is not None):
+            raise ValueError("turn_urls and turn_secret_file must be given together")
+        if any(not re.match(r"(turns?|stuns?):.", url) for url in self.turn_urls):
+            raise ValueError("turn_urls must start with turn:, turns:, stun: or stuns:")
+        return self
+
+
 class SecretsSettings(Section):
     """How the keys on disk are locked."""
 
@@ -204,6 +231,10 @@ class Config(Section):
     )
     rate_limits: RateLimits = Field(RateLimits(), description="How often somebody may try.")
     media: MediaSettings = Field(MediaSettings(), description="Files that clients upload.")
+    voip: VoipSettings = Field(
+        VoipSettings(),
+        description="Calls between clients that cannot reach each other directly.",
+    )
     secrets: SecretsSettings = Field(
         SecretsSettings(), description="How the keys on disk are locked."
     )

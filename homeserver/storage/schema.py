@@ -24,6 +24,7 @@ from homeserver.storage import (
     room_state,
     rooms,
     sharing,
+    short_tokens,
     sync_connections,
     waiting_events,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "room_state",
     "rooms",
     "sharing",
+    "short_tokens",
     "sync_connections",
     "waiting_events",
 ]

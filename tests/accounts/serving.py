@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -18,11 +19,14 @@ from api.client import (
     login,
     profile,
     push,
+    third_parties,
     versions,
 )
+from api.routing import Routes
 from homeserver import errors
 from homeserver.accounts import passwords, registration
 from homeserver.accounts.account_data import ClientConfig
+from homeserver.accounts.deactivation import Deactivation
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.interactive_auth import InteractiveAuth
@@ -30,7 +34,10 @@ from homeserver.accounts.login import LogIn
 from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.profile import Profiles
 from homeserver.accounts.rate_limits import RateLimit
+from homeserver.accounts.relay import Relay
 from homeserver.accounts.sessions import Sessions
+from homeserver.accounts.short_tokens import ShortTokens
+from homeserver.config import VoipSettings
 from homeserver.encryption.cross_signing import CrossSigning
 from homeserver.encryption.dehydration import Dehydration
 from homeserver.encryption.device_keys import DeviceKeys
@@ -63,6 +70,7 @@ MODULES = (
     login,
     profile,
     push,
+    third_parties,
     versions,
 )
 
@@ -117,17 +125,23 @@ class Served:
     peers: PretendedPeers = field(default_factory=PretendedPeers)
     told_rooms: list[tuple[UserId, str | None, str | None]] = field(default_factory=list)
     logins_per_minute: int = 1_000
+    voip: VoipSettings = field(default_factory=VoipSettings)
+    directory: Path = Path()
 
     def __post_init__(self) -> None:
         entropy = SystemEntropy()
         self.sessions = Sessions(self.database, self.clock, entropy)
         limit = RateLimit(self.logins_per_minute, self.clock)
         checks = Passwords()
+        tokens = ShortTokens(self.database, self.clock, entropy)
         self.services: Mapping[type, Any] = {
             type(one): one
             for one in (
                 self.sessions,
-                LogIn(self.database, self.sessions, checks, limit, self.clock),
+                tokens,
+                LogIn(self.database, self.sessions, checks, limit, tokens),
+                Deactivation(self.database, self.sessions),
+                Relay(self.voip, self.clock, entropy, self.directory),
                 InteractiveAuth(self.database, checks, limit, self.clock, entropy),
                 Devices(self.database, self.sessions),
                 Profiles(self.database, self.peers, HOME, self._tell_rooms),
@@ -155,7 +169,7 @@ class Served:
 
     def application(self) -> web.Application:
         """Every route that is about the account, as a listener serves it."""
-        tables = [module.routes for module in MODULES] + [versions.versioned, versions.well_known]
+        tables = [table for one in MODULES for table in vars(one).values() if type(table) is Routes]
         routes = [route for table in tables for route in table.all]
         return application.build(routes, self.services, self.sessions.authenticate)
 

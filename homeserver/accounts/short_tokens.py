@@ -1,0 +1,74 @@
+"""Tokens for a moment: one logs the owner's next client in, one shows a widget who the owner is.
+
+Spec: client-server-api#post_matrixclientv1loginget_token, client-server-api#openid
+"""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+
+from homeserver import errors
+from homeserver.matrix.identifiers import UserId
+from homeserver.ports import Clock, Entropy
+from homeserver.storage import short_tokens
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork
+
+LOG_IN, OPENID = "log in", "openid"
+
+# The specification asks for two minutes; OpenID tokens are shown to programs of others.
+_LIFETIMES_MS = {LOG_IN: 120_000, OPENID: 3_600_000}
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ShortToken:
+    """A token, in the clear for the only time."""
+
+    token: str
+    expires_in_ms: int
+
+
+class ShortTokens:
+    """Gives tokens that count for a while."""
+
+    def __init__(self, database: Database, clock: Clock, entropy: Entropy) -> None:
+        self._database = database
+        self._clock = clock
+        self._entropy = entropy
+
+    async def issue(self, user_id: UserId, purpose: str) -> ShortToken:
+        """Make a token. Raises LimitExceeded where too many wait to be used."""
+        secret = urlsafe_b64encode(self._entropy.token_bytes(_SECRET_BYTES)).decode().rstrip("=")
+        now_ms, lifetime = self._clock.now_ms(), _LIFETIMES_MS[purpose]
+
+        def save(work: UnitOfWork) -> None:
+            short_tokens.delete_expired(work, now_ms)
+            if short_tokens.count_tokens(work) >= short_tokens.MOST_TOKENS:
+                raise errors.LimitExceeded(60_000)
+            short_tokens.save_token(work, _hash(secret), purpose, user_id, now_ms + lifetime)
+
+        await self._database.write(save)
+        return ShortToken(secret, lifetime)
+
+    async def spend(self, token: str, purpose: str) -> UserId | None:
+        """Whose token this is; it counts no more after that."""
+        now_ms = self._clock.now_ms()
+
+        def take(work: UnitOfWork) -> UserId | None:
+            user_id = short_tokens.find_user(work, _hash(token), purpose, now_ms)
+            short_tokens.delete_token(work, _hash(token))
+            return user_id
+
+        return await self._database.write(take)
+
+    def user_of(self, token: str, purpose: str) -> UserId | None:
+        """Whose token this is, if it still counts."""
+        now_ms = self._clock.now_ms()
+        return self._database.read(
+            lambda view: short_tokens.find_user(view, _hash(token), purpose, now_ms)
+        )
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,111 @@
+"""Keys are renewed on purpose only: peers go on, with a notice to their owners."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from homeserver.testing import processes
+from homeserver.testing.client import Client
+from homeserver.testing.processes import Server
+from tests.end_to_end.conftest import WithClient
+
+
+class Pair:
+    """Alice, whose recovery phrase is known, and Bob; connected, with a room."""
+
+    def __init__(self, directory: Path) -> None:
+        self.alice = Server(directory=directory / "alice", user="alice")
+        self.bob = Server(directory=directory / "bob", user="bob")
+        self.phrase = phrase_in(self.alice.init(), "recovery phrase:")
+        self.bob.init()
+
+    def __enter__(self) -> Self:
+        self.alice.start()
+        self.bob.start()
+        processes.connect(self.alice, self.bob)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.alice.kill()
+        self.bob.kill()
+
+
+def phrase_in(told: str, after: str) -> str:
+    """The groups of five letters that follow some words, on one line."""
+    found = re.search(r"([a-z2-7]{4,6} ){8,}[a-z2-7]{2,6}", told.partition(after)[2])
+    assert found is not None
+    return found[0]
+
+
+def shown(server: Server) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(server.command("identity", "show", "--json").stdout)
+    return answer
+
+
+async def hears(client: Client, room_id: str, text: str) -> None:
+    for _ in range(60):
+        if text in [event["content"].get("body") for event in await client.timeline(room_id)]:
+            return
+        await client.sync(1_000)
+    raise AssertionError(f"{text!r} was not heard")
+
+
+async def befriended_room(hers: Client, his: Client) -> str:
+    room_id = await hers.create_room(invite=[his.user_id])
+    for _ in range(60):
+        if room_id in (await his.sync(1_000)).get("rooms", {}).get("invite", {}):
+            break
+    await his.join(room_id)
+    return room_id
+
+
+@pytest.mark.parametrize("how", ["rotate", "recover"])
+async def test_the_conversation_goes_on_with_the_new_keys(
+    tmp_path: Path, with_client: WithClient, how: str
+) -> None:
+    with Pair(tmp_path) as pair:
+        alice, bob = pair.alice, pair.bob
+        hers, his = await with_client(alice), await with_client(bob)
+        room_id = await befriended_room(hers, his)
+        await hers.send_text(room_id, "with the first key")
+        before = shown(alice)
+        refused = alice.command("identity", "rotate", is_checked=False)
+        assert refused.returncode == 1
+        assert "running" in refused.stderr
+        alice.stop()
+        await his.send_text(room_id, "while she changes her keys")
+        renew(alice, how, pair.phrase, tmp_path)
+        after = shown(alice)
+        assert after["node id"] == before["node id"]
+        assert after["signs events with"] != before["signs events with"]
+        assert before["signs events with"] in after["keys before"]
+        alice.start()
+        await hers.send_text(room_id, "with the second key")
+        await hears(his, room_id, "with the second key")
+        await hears(his, room_id, "with the first key")
+        await his.send_text(room_id, "I see")
+        await hears(hers, room_id, "I see")
+        await hears(hers, room_id, "while she changes her keys")
+        assert "keys_renewed" in notices_of(bob, shown(alice)["server name"])
+
+
+def renew(server: Server, how: str, phrase: str, directory: Path) -> None:
+    if how == "rotate":
+        server.command("identity", "rotate")
+        return
+    file = directory / "phrase"
+    file.write_text(phrase + "\n")
+    told = server.command("identity", "recover", "--phrase-file", str(file)).stdout
+    following = phrase_in(told, "recovery phrase")
+    assert following != phrase
+    again = server.command("identity", "recover", "--phrase-file", str(file), is_checked=False)
+    assert again.returncode == 1
+    assert "does not belong" in again.stderr
+
+
+def notices_of(server: Server, peer: str) -> list[str]:
+    found = json.loads(server.command("peers", "show", peer, "--json").stdout)
+    return [notice["kind"] for notice in found["notices"]]
