@@ -30,11 +30,17 @@ def is_carried(view: View, room_id: RoomId, peer: ServerName) -> bool:
     return known is not None and known.room_id in (None, room_id)
 
 
+def is_welcome(view: View, room_id: RoomId, peer: ServerName) -> bool:
+    """Whether the connection is for this room, and the room does not shut the peer out."""
+    current = room_state.current_state(view, room_id)
+    return is_carried(view, room_id, peer) and state.lets_in(view, current, peer)
+
+
 def check_in_room(view: View, room_id: RoomId, peer: ServerName) -> Room:
     """Raise unless the peer's server has somebody in the room now. Same answer as for no room."""
     room = rooms.find_room(view, room_id)
     is_present = peer in sharing.present_servers(view, room_id)
-    if room is None or not is_present or not is_carried(view, room_id, peer):
+    if room is None or not is_present or not is_welcome(view, room_id, peer):
         raise errors.NotInRoom
     return room
 
@@ -42,7 +48,7 @@ def check_in_room(view: View, room_id: RoomId, peer: ServerName) -> Room:
 def may_send_into(view: View, room_id: RoomId, peer: ServerName) -> bool:
     """Whether a server is in the room, or was: what it says of that time still belongs there."""
     was_present = peer in rooms.servers_in_room(view, room_id, EVERYBODY)
-    return was_present and is_carried(view, room_id, peer)
+    return was_present and is_welcome(view, room_id, peer)
 
 
 def seen(

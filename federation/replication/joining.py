@@ -82,7 +82,7 @@ class Joining:
     def _room(self, view: View, room_id: RoomId, peer: ServerName) -> Room:
         """A room that somebody of ours is in, and that the connection carries."""
         is_inside = self._local.server_name in sharing.present_servers(view, room_id)
-        if not is_inside or not access.is_carried(view, room_id, peer):
+        if not is_inside or not access.is_welcome(view, room_id, peer):
             raise errors.NotInRoom
         return Room(room_id, room_version(drafting.load_room(view, room_id).version_id))
 

@@ -11,12 +11,12 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.matrix.room_versions import RoomVersion
-from homeserver.rooms import state
+from homeserver.rooms import inviting, state
 from homeserver.rooms.local_server import LocalServer
 from homeserver.storage import rooms
 from homeserver.storage.unit_of_work import View
 
-AUTHORISED_BY = "join_authorised_via_users_server"
+AUTHORISED_BY = inviting.AUTHORISED_BY
 
 _RESTRICTED = frozenset({"restricted", "knock_restricted"})
 _NEEDS_NOBODY = frozenset({"join", "invite"})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from homeserver import errors
+from homeserver.matrix import canonical_json
 from homeserver.matrix import events as matrix_events
 from homeserver.matrix.canonical_json import MAX_INTEGER, JsonObject
 from homeserver.matrix.events import MAX_OWN_PREV_EVENTS, Draft, Event
@@ -11,7 +12,7 @@ from homeserver.matrix.room_versions import room_version
 from homeserver.rooms import appending, state
 from homeserver.rooms.appending import HERE, Appended, Origin
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import rooms
+from homeserver.storage import room_state, rooms
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -70,6 +71,16 @@ def draft(view: View, room: Room, intent: Intent, now_ms: int) -> Draft:
         origin_server_ts=now_ms,
         redacts=intent.redacts,
     )
+
+
+def standing(view: View, room: Room, intent: Intent) -> Event | None:
+    """The event of the room's state that says exactly this already, by the same sender."""
+    current = room_state.load_state(view, room.current_state_id)
+    entry = state.load_entry(view, current, (intent.type, intent.state_key or ""))
+    if entry is None or entry.sender != intent.sender:
+        return None
+    is_same = canonical_json.encode(entry.content) == canonical_json.encode(intent.content)
+    return entry if is_same else None
 
 
 def say(

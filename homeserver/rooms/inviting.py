@@ -4,6 +4,7 @@ Spec: server-server-api#inviting-to-a-room
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from homeserver import errors
 from homeserver.matrix import identifiers
@@ -16,6 +17,8 @@ from homeserver.rooms.local_server import LocalServer
 from homeserver.storage import accounts, frames, peers, room_state, rooms, sharing
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
+
+AUTHORISED_BY = "join_authorised_via_users_server"
 
 # What an invitation shows of the room, and what declining it has to cite.
 _SHOWN = (
@@ -46,8 +49,15 @@ def change_membership(
 ) -> tuple[Event, Room]:
     """Append a membership; a connected server outside the room gets it in the outbox.
 
-    Somebody on a server that we are not connected to cannot be invited.
+    Somebody on a server that we are not connected to cannot be invited. What is so already is not
+    said again.
     """
+    standing = drafting.standing(work, room, intent)
+    if standing is not None:
+        return standing, room
+    # Whoever vouched for a join has signed that one event and no later one.
+    content = {key: intent.content[key] for key in intent.content if key != AUTHORISED_BY}
+    intent = replace(intent, content=content)
     if intent.content.get("membership") == "invite":
         check_connected(work, local, (UserId(intent.state_key or ""),))
     event, appended = drafting.say(work, local, room, intent, now_ms)

@@ -13,7 +13,7 @@ from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import drafting, inviting, outside, taking_in, veils
+from homeserver.rooms import drafting, inviting, outside, succeeding, taking_in, veils
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.joining import Asking, JoinedRoom
 from homeserver.rooms.local_server import LocalServer
@@ -114,7 +114,7 @@ class Membership:
         async def enter(peer: ServerName) -> None:
             now_ms = self._clock.now_ms()
             found = await self._asking.join(peer, door.room_id, requester.user_id, shown, now_ms)
-            await self._database.write(lambda work: _take_in(work, found))
+            await self._database.write(lambda work: _take_in(work, found, requester.user_id))
 
         await self._through_somebody(door, enter)
         return door.room_id
@@ -274,10 +274,11 @@ def _say(
     inviting.change_membership(work, local, room, intent, now_ms)
 
 
-def _take_in(work: UnitOfWork, found: JoinedRoom) -> None:
-    taking_in.take_in_joined_room(
+def _take_in(work: UnitOfWork, found: JoinedRoom, user_id: UserId) -> None:
+    room = taking_in.take_in_joined_room(
         work, found.version, found.join, found.state_events, found.auth_chain
     )
+    succeeding.follow(work, user_id, room.room_id)
 
 
 def _candidates(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from homeserver import crash_points, errors
 from homeserver.crash_points import Point
+from homeserver.matrix import server_acl
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
@@ -30,6 +31,8 @@ class RoomSender:
         self._database = database
         self._local = local
         self._clock = clock
+        # Who wants to know, after the commit, that the owner wrote into a room.
+        self.when_sent: list[Callable[[RoomId], None]] = []
 
     async def send_message(
         self, requester: Requester, room_id: RoomId, event_type: str, content: JsonObject, txn: str
@@ -138,6 +141,8 @@ class RoomSender:
 
         event_id = await self._database.write(send)
         crash_points.reach(Point.EVENT_KEPT)
+        for tell in self.when_sent:
+            tell(room_id)
         return event_id
 
 
@@ -145,10 +150,13 @@ def _send_state(
     work: UnitOfWork, local: LocalServer, room_id: RoomId, intent: Intent, now_ms: int
 ) -> EventId:
     room = drafting.load_room(work, room_id)
-    current = room_state.load_state(work, room.current_state_id)
-    entry = state.load_entry(work, current, (intent.type, intent.state_key or ""))
-    if entry is not None and entry.content == intent.content and entry.sender == intent.sender:
-        return entry.event_id
+    standing = drafting.standing(work, room, intent)
+    if standing is not None:
+        return standing.event_id
+    if (intent.type, intent.state_key) == state.SERVER_ACL and not server_acl.allows(
+        intent.content, local.server_name
+    ):
+        raise errors.InvalidParam("That would shut your own server out of the room.")
     if intent.type != "m.room.member":
         return drafting.say(work, local, room, intent, now_ms)[0].event_id
     return inviting.change_membership(work, local, room, intent, now_ms)[0].event_id

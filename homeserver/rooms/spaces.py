@@ -112,7 +112,10 @@ class Spaces:
         """
         via = [identifiers.parse_server_name(server) for server in servers[:20]]
         if target.startswith("#"):
-            resolved = await self._aliases.resolve(identifiers.parse_room_alias(target))
+            try:
+                resolved = await self._aliases.resolve(identifiers.parse_room_alias(target))
+            except _NO_ANSWER:
+                raise errors.NotFound("There is no room with that alias.") from None
             target, via = resolved.room_id, [*via, *resolved.servers]
         room_id = identifiers.parse_room_id(target)
         user_id = requester.user_id

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from homeserver import errors
-from homeserver.matrix import auth_rules, state_resolution
+from homeserver.matrix import auth_rules, server_acl, state_resolution
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event, StateKey, StateMap
-from homeserver.matrix.identifiers import EventId, RoomId
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.matrix.power_levels import PowerLevels
 from homeserver.matrix.room_versions import RoomVersion, room_version
 from homeserver.storage import events, room_state
@@ -16,6 +16,7 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 CREATE: StateKey = ("m.room.create", "")
 POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 JOIN_RULES: StateKey = ("m.room.join_rules", "")
+SERVER_ACL: StateKey = ("m.room.server_acl", "")
 HISTORY_VISIBILITY: StateKey = ("m.room.history_visibility", "")
 
 
@@ -71,6 +72,15 @@ def create_event_id(room_id: RoomId, version: RoomVersion, state: StateMap) -> E
     if version.room_id_is_create_event:
         return EventId("$" + room_id[1:])
     return state.get(CREATE)
+
+
+def lets_in(view: View, state: StateMap, server: ServerName) -> bool:
+    """Whether a room's access control list lets a server take part.
+
+    Spec: client-server-api#server-access-control-lists-acls-for-rooms
+    """
+    entry = load_entry(view, state, SERVER_ACL)
+    return entry is None or server_acl.allows(entry.content, server)
 
 
 def power_levels(view: View, state: StateMap) -> PowerLevels:
