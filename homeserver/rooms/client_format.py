@@ -71,15 +71,16 @@ def client_events(
     """
     several = veils.shown(view, requester.user_id, several)
     aggregations = aggregate(view, several, requester, now_ms) if with_aggregations else {}
-    befores = [_state_before(view, stored) for stored in several]
+    befores = _states_before(view, several)
     replaced = [_replaced_id(before, one) for before, one in zip(befores, several, strict=True)]
     known = _load_shown(view, requester, [one for one in replaced if one is not None])
     shown = []
+    memberships: dict[int | None, str | None] = {}
     for stored, before, previous_id in zip(several, befores, replaced, strict=True):
         previous = known.get(previous_id) if previous_id is not None else None
         around = Surroundings(
             previous=previous.event if previous is not None else None,
-            membership=_membership(view, before, stored, requester),
+            membership=_membership(view, before, stored, requester, memberships),
             aggregations=aggregations.get(stored.event.event_id),
         )
         shown.append(client_event(stored, requester, now_ms, around))
@@ -132,13 +133,18 @@ def _unsigned(
     return unsigned
 
 
-def _state_before(view: View, stored: StoredEvent) -> StateMap:
-    if stored.state_before is None:
-        return room_state.EMPTY
-    before = room_state.load_state(view, stored.state_before)
-    if stored.position is None:
-        return before
-    return veils.shown_state(view, stored.event.room_id, before, stored.position - 1)
+def _states_before(view: View, several: Sequence[StoredEvent]) -> list[StateMap]:
+    """The state each happened in, each state loaded once."""
+    ids = {one.state_before for one in several if one.state_before is not None}
+    loaded = {state_id: room_state.load_state(view, state_id) for state_id in ids}
+    return [
+        loaded.get(one.state_before, room_state.EMPTY)
+        if one.position is None or one.state_before is None
+        else veils.shown_state(
+            view, one.event.room_id, loaded[one.state_before], one.position - 1
+        )
+        for one in several
+    ]
 
 
 def _load_shown(
@@ -153,18 +159,25 @@ def _replaced_id(before: StateMap, stored: StoredEvent) -> EventId | None:
 
 
 def _membership(
-    view: View, before: StateMap, stored: StoredEvent, requester: Requester
+    view: View,
+    before: StateMap,
+    stored: StoredEvent,
+    requester: Requester,
+    known: dict[int | None, str | None],
 ) -> str | None:
-    """The reader's membership at the event, its own effect included."""
+    """The reader's membership at the event, its own effect included.
+
+    `known`: the one in each state that was looked at already.
+    """
     key = state.member_key(requester.user_id)
-    member = (
-        stored.event
-        if stored.event.is_state and stored.event.key == key
-        else state.load_entry(view, before, key)
-    )
-    if member is None:
-        return "leave" if stored.state_before is not None else None
-    return str(member.content.get("membership"))
+    if stored.event.is_state and stored.event.key == key:
+        return str(stored.event.content.get("membership"))
+    state_id = stored.state_before
+    if state_id not in known:
+        member = state.load_entry(view, before, key)
+        absent = "leave" if state_id is not None else None
+        known[state_id] = absent if member is None else str(member.content.get("membership"))
+    return known[state_id]
 
 
 def _newest_edits(

@@ -15,6 +15,7 @@ from homeserver.rooms.state import HISTORY_VISIBILITY
 from homeserver.storage import events, room_state, rooms, sharing
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Membership
+from homeserver.storage.sharing import Stay
 from homeserver.storage.unit_of_work import View
 
 _READERS = frozenset({"join", "leave", "ban"})
@@ -69,7 +70,7 @@ class _Eyes:
         self._user_id = user_id
         self._room_id = room_id
         self._rules: dict[int, tuple[str, str | None]] = {}
-        self._stays = sharing.stays_of(view, room_id, identifiers.server_of(user_id))
+        self._stays: list[Stay] | None = None
 
     def see(self, stored: StoredEvent) -> bool:
         """Whether this event is for their eyes."""
@@ -77,6 +78,8 @@ class _Eyes:
         if state_id is None or stored.position is None:
             return False
         shown, membership = self._rule(state_id)
+        if membership == "join":
+            return True
         before = Viewpoint(shown, membership, has_joined_since=self._stays_after(stored.position))
         return visibility.may_see_event(stored.event, self._user_id, before)
 
@@ -103,4 +106,7 @@ class _Eyes:
         return self._rules[state_id]
 
     def _stays_after(self, position: int) -> bool:
+        if self._stays is None:
+            server = identifiers.server_of(self._user_id)
+            self._stays = sharing.stays_of(self._view, self._room_id, server)
         return any(stay.until is None or stay.until >= position for stay in self._stays)

@@ -119,11 +119,17 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Some events in timeline order, and whether there are more before them."""
+    """Some events in timeline order, and whether there are more before them.
+
+    `state_before` is the room's state as the one before them left it, where that is at hand.
+    """
 
     events: list[StoredEvent]
     has_more: bool
+    state_before: int | None = None
 
+
+_Remembered = caches.Lru[tuple[EventId, bool], Event]
 
 _IDS_PER_STATEMENT = 1_000
 _SELECT = select(events)
@@ -218,7 +224,9 @@ def load_bodies(view: View, event_ids: Collection[EventId]) -> dict[EventId, Eve
         if event is not None:
             found[event_id] = event
     missing = [event_id for event_id in event_ids if event_id not in found]
-    found.update((row.event_id, _event(view, row)) for row in _rows(view, _BODIES, missing))
+    if missing:
+        rows = _rows(view, _BODIES, missing)
+        found.update((row.event_id, _event(remembered, row)) for row in rows)
     return found
 
 
@@ -234,7 +242,10 @@ def timeline_since(view: View, room_id: RoomId, after: int, until: int, limit: i
     gap = next((index for index, row in enumerate(shown) if row.follows_gap), None)
     if gap is not None:
         return Timeline(_stored(view, shown[: gap + 1])[::-1], has_more=True)
-    return Timeline(_stored(view, shown)[::-1], has_more=len(rows) > limit)
+    # Whoever reads a whole room reads many: what is remembered of others is worth more.
+    found = _stored(view, shown, keeps=after > 0)[::-1]
+    before = rows[limit].room_state_after if len(rows) > limit else None
+    return Timeline(found, has_more=len(rows) > limit, state_before=before)
 
 
 def timeline_before(view: View, room_id: RoomId, point: Point, limit: int) -> list[StoredEvent]:
@@ -301,12 +312,13 @@ def _row(stored: StoredEvent) -> dict[str, Any]:
     }
 
 
-def _stored(view: View, rows: Sequence[Row[Any]]) -> list[StoredEvent]:
+def _stored(view: View, rows: Sequence[Row[Any]], *, keeps: bool = True) -> list[StoredEvent]:
     redaction_ids = {row.redacted_by for row in rows if row.redacted_by is not None}
     redactions = load_bodies(view, redaction_ids) if redaction_ids else {}
+    remembered = caches.of(view).events
     return [
         StoredEvent(
-            event=_event(view, row),
+            event=_event(remembered, row, keeps=keeps),
             position=row.position,
             rank=row.rank,
             is_ours=row.is_ours,
@@ -324,13 +336,14 @@ def _stored(view: View, rows: Sequence[Row[Any]]) -> list[StoredEvent]:
     ]
 
 
-def _event(view: View, row: Row[Any]) -> Event:
-    is_redacted = row.redacted_by is not None
-    event = caches.of(view).events.find((row.event_id, is_redacted))
+def _event(remembered: _Remembered, row: Row[Any], *, keeps: bool = True) -> Event:
+    key = (row.event_id, row.redacted_by is not None)
+    event = remembered.find(key)
     if event is None:
         pdu, version = canonical_json.decode(row.pdu), ROOM_VERSIONS[row.version_id]
         event = matrix_events.restore(pdu, row.event_id, row.room_id, version)
-        _remember(view, event, is_redacted=is_redacted)
+        if keeps:
+            remembered.keep(key, event)
     return event
 
 
