@@ -196,6 +196,8 @@ def _accept(work: UnitOfWork, room: Room, event: Event, before: int, origin: Ori
     rooms.advance_room(work, room.room_id, current, ends, max(room.depth, event.depth))
     consequences.follow(work, stored, room.current_state_id, origin.server)
     work.wake(wake_ups.SYNC)
+    if len(ends) > 1:
+        work.wake(wake_ups.ENDS)
     crash_points.reach(Point.EVENT_APPENDED)
     return replace(
         room, current_state_id=current, extremities=ends, depth=max(room.depth, event.depth)
