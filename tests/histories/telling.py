@@ -95,7 +95,11 @@ class Telling:
         return (kind, self._filled(user) if user else "")
 
     def _begin(self) -> None:
-        room = {"levels": {"@bob": 50}, "members": ["@bob", "@carol"], "join_rule": "public"}
+        room: dict[str, Any] = {
+            "levels": {"@bob": 50},
+            "members": ["@bob", "@carol"],
+            "join_rule": "public",
+        }
         room |= self.told.get("room", {})
         content = {"room_version": self.version.id} | room.get("create", {})
         if self.version.create_names_creator:
