@@ -3,10 +3,13 @@
 Spec: client-server-api#room-membership
 """
 
+from typing import Any
+
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from api.routing import JsonBody, Query, Routes
+from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Requester
@@ -36,6 +39,14 @@ class About(BaseModel):
 
     user_id: UserId
     reason: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_addresses(cls, given: Any) -> Any:
+        """People are found by their user IDs: there is no identity server behind this one."""
+        if isinstance(given, dict) and "user_id" not in given and "medium" in given:
+            raise errors.InvalidParam("This server invites people by user ID only.")
+        return given
 
     @property
     def content(self) -> JsonObject:
