@@ -24,6 +24,7 @@ from homeserver.encryption.key_backup import KeyBackup
 from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
 from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
+from homeserver.matrix.identifiers import UserId, is_user_id
 from homeserver.media import Media, MediaSettings, RemoteFiles
 from homeserver.ports import PeerNetwork
 from homeserver.push.rules import PushRules
@@ -43,7 +44,10 @@ from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
 from homeserver.rooms.tying import Tying
 from homeserver.rooms.upgrading import RoomUpgrades
-from homeserver.storage import wake_ups
+from homeserver.search import MessageSearch, PeopleSearch
+from homeserver.search.people import Person
+from homeserver.storage import peers, wake_ups
+from homeserver.storage.unit_of_work import View
 from homeserver.sync.classic import ClassicSync, SyncSources
 from homeserver.sync.notifier import Notifier
 from homeserver.sync.sliding.service import SlidingSync
@@ -67,7 +71,19 @@ def build(base: Foundation, outside: Outside) -> Mapping[type, Any]:
         *_rooms(base, outside, sender),
         *_media(base, outside),
         *_moments(base, outside),
+        MessageSearch(base.database, base.clock),
+        PeopleSearch(base.database, _acquainted),
     )
+
+
+def _acquainted(view: View) -> list[Person]:
+    """The owners of connected servers, by what they call themselves."""
+    named = ((peer.standing, f"@{peer.name}:{peer.server_name}") for peer in peers.load_peers(view))
+    return [
+        Person(UserId(user_id))
+        for standing, user_id in named
+        if standing == peers.ACTIVE and is_user_id(user_id)
+    ]
 
 
 def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
