@@ -10,7 +10,7 @@ from federation.hearing import Hearing
 from federation.lines import Lines
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import audit, frames, inbox, invitations, peers
+from homeserver.storage import audit, frames, inbox, invitations, notices, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import Invitation
 from homeserver.storage.peers import Peer
@@ -86,6 +86,13 @@ class Overview:
         """One page of the evidence of consent, oldest first, each entry with its number."""
         lines = self._database.read(lambda view: audit.lines_after(view, after, limit, node_id))
         return [{"number": line.number, **asdict(line.entry)} for line in lines]
+
+    def notices(self) -> list[JsonObject]:
+        """What the owner was or will be told of connections, the newest first."""
+        return [
+            {"at": one.at, "kind": one.kind, "node_id": one.node_id, "content": one.content}
+            for one in self._database.read(notices.newest)
+        ]
 
     def _meaning(self, peer: Peer) -> str:
         """The standing in a sentence."""

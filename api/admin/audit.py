@@ -38,6 +38,13 @@ async def show_audit(
     return {"audit": lines, **following}
 
 
+@routes.get("/notices")
+async def list_notices(admin: Administrator, overview: Overview) -> JsonObject:
+    """The newest hundred of what the owner is told: requests, warnings, what was lost."""
+    del admin
+    return {"notices": overview.notices()}
+
+
 @routes.get("/audit/export")
 async def export_audit(
     admin: Administrator, request: web.Request, overview: Overview
