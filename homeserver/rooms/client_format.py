@@ -136,7 +136,7 @@ def _unsigned(
 def _states_before(view: View, several: Sequence[StoredEvent]) -> list[StateMap]:
     """The state each happened in, each state loaded once."""
     ids = {one.state_before for one in several if one.state_before is not None}
-    loaded = {state_id: room_state.load_state(view, state_id) for state_id in ids}
+    loaded: dict[int | None, StateMap] = {one: room_state.load_state(view, one) for one in ids}
     return [
         loaded.get(one.state_before, room_state.EMPTY)
         if one.position is None or one.state_before is None

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from homeserver.matrix import events as matrix_events
 from homeserver.matrix.events import DUMMY, Event, StateMap
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
-from homeserver.storage import events, hiding, rooms
+from homeserver.storage import activity, events, hiding, rooms
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.hiding import Veil
 from homeserver.storage.rooms import Membership
@@ -121,6 +121,14 @@ def count_members(view: View, room_id: RoomId) -> dict[str, int]:
     counts: dict[str, int] = {}
     for one in members(view, room_id, _ANY):
         counts[one.membership] = counts.get(one.membership, 0) + 1
+    return counts
+
+
+def count_members_of_many(view: View, user_id: UserId) -> dict[RoomId, dict[str, int]]:
+    """`count_members` of every room a user is in."""
+    counts = activity.count_members(view, user_id)
+    for room_id in hiding.load_hidden(view).veils.keys() & counts.keys():
+        counts[room_id] = count_members(view, room_id)
     return counts
 
 

@@ -84,6 +84,7 @@ _ONE_RECEIPT = select(receipts).where(
 _OWN_RECEIPTS = select(receipts).where(
     receipts.c.room_id == bindparam("room_id"), receipts.c.user_id == bindparam("user_id")
 )
+_ALL_OWN_RECEIPTS = select(receipts).where(receipts.c.user_id == bindparam("user_id"))
 _RECEIPTS_SINCE = (
     select(receipts)
     .where(
@@ -146,6 +147,11 @@ def receipts_of_user(view: View, room_id: RoomId, user_id: UserId) -> list[Recei
     """How far one user has read a room, in each kind and thread."""
     rows = view.all(_OWN_RECEIPTS, {"room_id": room_id, "user_id": user_id})
     return [_receipt(row) for row in rows]
+
+
+def receipts_of_user_anywhere(view: View, user_id: UserId) -> list[Receipt]:
+    """How far one user has read each room, in each kind and thread."""
+    return [_receipt(row) for row in view.all(_ALL_OWN_RECEIPTS, {"user_id": user_id})]
 
 
 def save_presence(work: UnitOfWork, changed: Iterable[Presence]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
+    func,
     or_,
     select,
     update,
@@ -134,6 +136,10 @@ _Remembered = caches.Lru[tuple[EventId, bool], Event]
 _IDS_PER_STATEMENT = 1_000
 _SELECT = select(events)
 _BY_IDS = _SELECT.where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
+# SQLite takes many IDs in one parameter, which spares spelling out as many.
+_listed = func.json_each(bindparam("event_ids")).table_valued("value")
+_BY_MANY_IDS = _SELECT.where(events.c.event_id.in_(select(_listed.c.value)))
+_MANY = 20
 _BODIES = select(
     events.c.event_id, events.c.room_id, events.c.version_id, events.c.redacted_by, events.c.pdu
 ).where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
@@ -203,7 +209,11 @@ def replace_with_redacted(
 
 def load_events(view: View, event_ids: Collection[EventId]) -> dict[EventId, StoredEvent]:
     """Everything known about these events; the unknown ones are missing from the answer."""
-    rows = _rows(view, _BY_IDS, event_ids)
+    if view.dialect == "sqlite" and len(event_ids) > _MANY:
+        listed = orjson.dumps(list(event_ids)).decode()
+        rows = list(view.all(_BY_MANY_IDS, {"event_ids": listed}))
+    else:
+        rows = _rows(view, _BY_IDS, event_ids)
     return {stored.event.event_id: stored for stored in _stored(view, rows)}
 
 

@@ -113,6 +113,19 @@ _THREADED = _shown.where(
     relations.c.relates_to.in_(bindparam("targets", expanding=True)),
     relations.c.rel_type == "m.thread",
 )
+_IN_THREADS = (
+    select(_table.c.event_id)
+    .join(relations, relations.c.event_id == _table.c.event_id)
+    .where(
+        _table.c.room_id == bindparam("room_id"),
+        _table.c.position > bindparam("after"),
+        _table.c.position <= bindparam("until"),
+        _table.c.rank == 0,
+        relations.c.rel_type == "m.thread",
+    )
+    .order_by(_table.c.position.desc())
+    .limit(bindparam("limit"))
+)
 _REFERENCES = _shown.where(
     relations.c.relates_to.in_(bindparam("targets", expanding=True)),
     relations.c.rel_type == "m.reference",
@@ -314,3 +327,13 @@ def _beyond(point: Point, *, is_backwards: bool) -> ColumnElement[bool]:
     if is_backwards:
         return or_(position < point.position, and_(position == point.position, rank <= point.rank))
     return or_(position > point.position, and_(position == point.position, rank > point.rank))
+
+
+def threaded_between(
+    view: View, room_id: RoomId, after: int, until: int, limit: int
+) -> list[StoredEvent]:
+    """The newest live events of threads after one position and up to another, oldest first."""
+    span = {"room_id": room_id, "after": after, "until": until, "limit": limit}
+    ids = [row.event_id for row in view.all(_IN_THREADS, span)]
+    found = events.load_events(view, ids)
+    return [found[event_id] for event_id in reversed(ids) if event_id in found]

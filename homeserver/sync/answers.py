@@ -23,6 +23,7 @@ from homeserver.sync.changes import Changes
 from homeserver.sync.filters import RoomEventFilter
 from homeserver.sync.room_parts import RoomPart
 from homeserver.sync.showing import Shown
+from homeserver.sync.unread import UnreadRooms
 
 
 def write(view: View, asked: Asked, changes: Changes) -> JsonObject:
@@ -65,11 +66,13 @@ def _rooms(view: View, asked: Asked, changes: Changes) -> JsonObject:
         asked.now_ms,
     )
     join: JsonObject = {}
+    counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
+    counting.prepare(len(changes.joined))
     for part in changes.joined:
         beside = _beside(asked, changes, part.room_id)
         if beside or asked.is_initial or asked.wish.is_full_state or not part.is_empty:
             room = _room(asked, part, timelines, states) | beside
-            join[part.room_id] = room | _counts(view, asked, part)
+            join[part.room_id] = room | _counts(asked, changes, part, counting)
     sections: dict[str, JsonObject] = {
         "join": join,
         "leave": {part.room_id: _room(asked, part, timelines, states) for part in changes.left},
@@ -94,15 +97,20 @@ def _room(asked: Asked, part: RoomPart, timelines: Shown, states: Shown) -> Json
     }
 
 
-def _counts(view: View, asked: Asked, part: RoomPart) -> JsonObject:
-    """The summary, where it changed, and how much is unread."""
-    counted = unread.count(view, asked.sources, asked.user_id, part.room_id, asked.until)
-    counts: JsonObject = {
-        "unread_notifications": {
-            "notification_count": counted.notifications,
-            "highlight_count": counted.highlights,
-        }
-    }
+def _counts(asked: Asked, changes: Changes, part: RoomPart, counting: UnreadRooms) -> JsonObject:
+    """The summary, where it changed, and how much is unread.
+
+    Spec: client-server-api#receiving-notifications
+    """
+    counted = counting.count(part.room_id, part.slice.ends_at, changes.rules_at)
+    counts: JsonObject = {}
+    if asked.wish.filter.room.timeline.unread_thread_notifications:
+        counts["unread_notifications"] = unread.to_json(counted.main)
+        threads = {root: unread.to_json(one) for root, one in counted.threads.items()}
+        if threads:
+            counts["unread_thread_notifications"] = threads
+    else:
+        counts["unread_notifications"] = unread.to_json(counted.total)
     if part.summary is not None:
         counts["summary"] = part.summary.to_json()
     return counts

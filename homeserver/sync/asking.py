@@ -1,14 +1,16 @@
 """What a device asks for with one sync."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from homeserver.ephemeral import Presences, TypingBoard
-from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.ephemeral.ignoring import IgnoredUsers
+from homeserver.ephemeral.reading import Read
+from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.ports import Requester
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.filters import EVERYTHING, Filter
-from homeserver.sync.ignoring import IgnoredUsers
 from homeserver.sync.tokens import SyncToken
 
 
@@ -26,13 +28,35 @@ class Counts(Protocol):
         ...
 
 
+class Unread(Protocol):
+    """How much of a room is unread: outside threads, in each thread, and in all."""
+
+    @property
+    def main(self) -> Counts:
+        """What stands in no thread."""
+        ...
+
+    @property
+    def threads(self) -> Mapping[EventId, Counts]:
+        """What stands in threads, by their roots."""
+        ...
+
+    @property
+    def total(self) -> Counts:
+        """All of it."""
+        ...
+
+
 class CountUnread(Protocol):
     """Counts a room's unread events; push knows how."""
 
     def __call__(
-        self, view: View, user_id: UserId, room_id: RoomId, read_up_to: int, until: int
-    ) -> Counts:
-        """Count the events after one position and up to another."""
+        self, view: View, user_id: UserId, room_id: RoomId, read: Read, until: int, rules_at: int
+    ) -> Unread:
+        """Count the events after what is read and up to a position.
+
+        `rules_at` is the position of the newest change of account data.
+        """
         ...
 
 

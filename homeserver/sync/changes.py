@@ -59,6 +59,7 @@ class Changes:
     presence: list[Presence]
     to_device: list[ToDevice]
     device_lists: DeviceListChanges
+    rules_at: int  # the position of the newest change of account data
 
     @property
     def has_more_to_device(self) -> bool:
@@ -73,8 +74,11 @@ def collect(view: View, asked: Asked) -> Changes:
     beside = _load_beside(view, asked, sections, newest)
     ignored = asked.ignored(view, newest.account_data)
     quiet = sorted(beside.rooms - set(sections.joined))
+    counts = veils.count_members_of_many(view, asked.user_id) if asked.is_initial else None
     joined = [
-        room_parts.load_joined(view, asked, room_id, ignored, is_fresh=room_id in sections.fresh)
+        room_parts.load_joined(
+            view, asked, room_id, ignored, counts, is_fresh=room_id in sections.fresh
+        )
         for room_id in (*sections.joined, *quiet)
         if _concerns(view, asked, sections, room_id)
     ]
@@ -90,6 +94,7 @@ def collect(view: View, asked: Asked) -> Changes:
         device_list_changes.load_changes(
             view, asked, joined, fresh, sections.left, has_changes=newest.device_lists > asked.after
         ),
+        newest.account_data,
     )
 
 

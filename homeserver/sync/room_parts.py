@@ -1,6 +1,6 @@
 """What a device gets of one room it is joined to, or has left: timeline, state, summary."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
@@ -31,9 +31,15 @@ class RoomPart:
 
 
 def load_joined(
-    view: View, asked: Asked, room_id: RoomId, ignored: frozenset[UserId], *, is_fresh: bool
+    view: View,
+    asked: Asked,
+    room_id: RoomId,
+    ignored: frozenset[UserId],
+    counts: Mapping[RoomId, Mapping[str, int]] | None,
+    *,
+    is_fresh: bool,
 ) -> RoomPart:
-    """Read what is new in a room the owner is in."""
+    """Read what is new in a room the owner is in; `counts` of members where many were asked for."""
     knows_state = not (is_fresh or asked.wish.is_full_state)
     span = Span(
         room_id,
@@ -43,10 +49,12 @@ def load_joined(
     )
     wanted = asked.wish.filter.room.timeline
     part = timelines.load_slice(view, asked.user_id, span, wanted, ignored)
-    has_changes = bool(room_state_changes.member_changes(part))
+    has_changes = not knows_state or bool(room_state_changes.member_changes(part))
     summary = (
-        summaries.load_summary(view, room_id, asked.user_id, part.at_end)
-        if has_changes or not knows_state
+        summaries.load_summary(
+            view, room_id, asked.user_id, part.at_end, counts.get(room_id) if counts else None
+        )
+        if has_changes
         else None
     )
     needed = set(room_state_changes.senders(part))

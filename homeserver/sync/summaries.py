@@ -3,6 +3,7 @@
 Spec: client-server-api#get_matrixclientv3sync
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from homeserver.matrix.canonical_json import JsonObject
@@ -35,9 +36,16 @@ class Summary:
         return shown
 
 
-def load_summary(view: View, room_id: RoomId, user_id: UserId, current: StateMap) -> Summary:
-    """Summarise a room for one of its members."""
-    counts = veils.count_members(view, room_id)
+def load_summary(
+    view: View,
+    room_id: RoomId,
+    user_id: UserId,
+    current: StateMap,
+    counts: Mapping[str, int] | None = None,
+) -> Summary:
+    """Summarise a room for one of its members; `counts` where they are known already."""
+    if counts is None:
+        counts = veils.count_members(view, room_id)
     heroes = None if _has_name(view, current) else _heroes(view, room_id, user_id)
     return Summary(counts.get("join", 0), counts.get("invite", 0), heroes)
 

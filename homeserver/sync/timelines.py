@@ -36,7 +36,8 @@ class Slice:
     """The newest events of a span that the device may and wants to see.
 
     The states are those that the device knows, directly before the first event, and after the
-    last one. `before` is the place in the timeline from which earlier pages go on.
+    last one. `before` is the place in the timeline from which earlier pages go on; after `ends_at`
+    nothing happened in the span.
     """
 
     events: list[StoredEvent]
@@ -45,6 +46,7 @@ class Slice:
     known: StateMap
     at_start: StateMap
     at_end: StateMap
+    ends_at: int
 
 
 def load_slice(
@@ -105,14 +107,18 @@ def _with_states(
         start_id, start_at = known_id, known_at
         if is_limited or span.known_at is None or first is not timeline.events[0]:
             start_at = first.point.position - 1
-            start_id = _state_id(view, span.room_id, start_at)
+            is_next = first is timeline.events[0]
+            start_id = timeline.state_before if is_next else None
+            if start_id is None:
+                start_id = _state_id(view, span.room_id, start_at)
         if start_id is None:
             start_id = first.state_before
-    states = [
+    known, at_start, at_end = [
         _load(view, span.room_id, state_id, position)
         for state_id, position in ((known_id, known_at), (start_id, start_at), (end_id, span.until))
     ]
-    return Slice(shown, is_limited, before, *states)
+    ends_at = timeline.events[-1].point.position if timeline.events else span.until
+    return Slice(shown, is_limited, before, known, at_start, at_end, ends_at)
 
 
 def _state_id(view: View, room_id: RoomId, position: int) -> int | None:

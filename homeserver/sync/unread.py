@@ -1,22 +1,52 @@
-"""How much of a room the owner has not read, as push counts it.
+"""How much of rooms the owner has not read, as push counts it.
 
 Spec: client-server-api#receiving-notifications
 """
 
+from homeserver.ephemeral import reading
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.storage import ephemeral
+from homeserver.storage.ephemeral import Receipt
 from homeserver.storage.unit_of_work import View
-from homeserver.sync.asking import Counts, SyncSources
+from homeserver.sync.asking import Counts, SyncSources, Unread
+
+# More rooms than these have their receipts read at once.
+_MANY = 10
 
 
-def count(view: View, sources: SyncSources, user_id: UserId, room_id: RoomId, until: int) -> Counts:
-    """Count from the user's receipts on."""
-    read_up_to = max(
-        (
-            one.point.position
-            for one in ephemeral.receipts_of_user(view, room_id, user_id)
-            if one.point is not None
-        ),
-        default=0,
-    )
-    return sources.count_unread(view, user_id, room_id, read_up_to, until)
+class UnreadRooms:
+    """Counts for one answer, at one position."""
+
+    def __init__(self, view: View, sources: SyncSources, user_id: UserId, until: int) -> None:
+        self._view = view
+        self._sources = sources
+        self._user_id = user_id
+        self._until = until
+        self._receipts: dict[RoomId, list[Receipt]] | None = None
+
+    def prepare(self, count: int) -> None:
+        """So many rooms will be asked about."""
+        if count <= _MANY:
+            return
+        self._receipts = {}
+        for one in ephemeral.receipts_of_user_anywhere(self._view, self._user_id):
+            self._receipts.setdefault(one.room_id, []).append(one)
+
+    def count(self, room_id: RoomId, newest: int, rules_at: int) -> Unread:
+        """Count one room, in which nothing happened after a position."""
+        if self._receipts is None:
+            receipts = ephemeral.receipts_of_user(self._view, room_id, self._user_id)
+        else:
+            receipts = self._receipts.get(room_id, [])
+        read = reading.read_up_to(receipts)
+        until = min(newest, self._until)
+        return self._sources.count_unread(self._view, self._user_id, room_id, read, until, rules_at)
+
+
+def to_json(counts: Counts) -> JsonObject:
+    """As a sync shows them."""
+    return {
+        "notification_count": counts.notifications,
+        "highlight_count": counts.highlights,
+    }

@@ -27,6 +27,7 @@ from homeserver.sync.sliding.request import LARGEST_TIMELINE
 from homeserver.sync.sliding.room_states import StateChanges
 from homeserver.sync.summaries import Summary
 from homeserver.sync.timelines import Slice, Span
+from homeserver.sync.unread import UnreadRooms
 
 _NAME: StateKey = ("m.room.name", "")
 _AVATAR: StateKey = ("m.room.avatar", "")
@@ -58,11 +59,13 @@ def write(view: View, asked: Asked, plan: Plan) -> dict[RoomId, JsonObject]:
         for one in plan.rooms
         if one.membership.membership in _OUTSIDE
     }
+    counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
+    counting.prepare(len(parts))
     for part in parts:
         room = _facts(view, asked, part, plan) | _people(part, states)
         room |= _timeline(asked, part, shown) | _state(asked, part, states)
         if room or part.plan.since is None:
-            written[part.plan.room_id] = room | _always(view, asked, part)
+            written[part.plan.room_id] = room | _always(asked, part, plan, counting)
     return written
 
 
@@ -175,13 +178,13 @@ def _state(asked: Asked, part: _Part, states: Shown) -> JsonObject:
     return {"required_state": entries} if entries else {}
 
 
-def _always(view: View, asked: Asked, part: _Part) -> JsonObject:
+def _always(asked: Asked, part: _Part, plan: Plan, counting: UnreadRooms) -> JsonObject:
     """What comes with every room that is sent at all."""
     room = _standing(asked, part.plan)
     if not asked.request.is_stable and part.plan.membership.membership == "join":
-        counted = unread.count(view, asked.sources, asked.user_id, part.plan.room_id, asked.until)
-        room["notification_count"] = counted.notifications
-        room["highlight_count"] = counted.highlights
+        rules_at = plan.news.newest.account_data
+        counted = counting.count(part.plan.room_id, part.slice.ends_at, rules_at)
+        room |= unread.to_json(counted.total)
     return room
 
 
