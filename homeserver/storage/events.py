@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,11 +17,9 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Row,
-    Select,
     String,
     Table,
     bindparam,
-    func,
     or_,
     select,
     update,
@@ -33,7 +30,7 @@ from homeserver.matrix import events as matrix_events
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
 from homeserver.matrix.room_versions import ROOM_VERSIONS
-from homeserver.storage import caches
+from homeserver.storage import caches, listing
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -133,16 +130,11 @@ class Timeline:
 
 _Remembered = caches.Lru[tuple[EventId, bool], Event]
 
-_IDS_PER_STATEMENT = 1_000
 _SELECT = select(events)
-_BY_IDS = _SELECT.where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
-# SQLite takes many IDs in one parameter, which spares spelling out as many.
-_listed = func.json_each(bindparam("event_ids")).table_valued("value")
-_BY_MANY_IDS = _SELECT.where(events.c.event_id.in_(select(_listed.c.value)))
-_MANY = 20
+_BY_IDS = _SELECT.where(listing.among(events.c.event_id, "event_ids"))
 _BODIES = select(
     events.c.event_id, events.c.room_id, events.c.version_id, events.c.redacted_by, events.c.pdu
-).where(events.c.event_id.in_(bindparam("event_ids", expanding=True)))
+).where(listing.among(events.c.event_id, "event_ids"))
 _IN_ROOM = events.c.room_id == bindparam("room_id")
 _NEWEST_FIRST = (events.c.position.desc(), events.c.rank.desc())
 _LIVE_BETWEEN = (
@@ -209,11 +201,9 @@ def replace_with_redacted(
 
 def load_events(view: View, event_ids: Collection[EventId]) -> dict[EventId, StoredEvent]:
     """Everything known about these events; the unknown ones are missing from the answer."""
-    if view.dialect == "sqlite" and len(event_ids) > _MANY:
-        listed = orjson.dumps(list(event_ids)).decode()
-        rows = list(view.all(_BY_MANY_IDS, {"event_ids": listed}))
-    else:
-        rows = _rows(view, _BY_IDS, event_ids)
+    if not event_ids:
+        return {}
+    rows = view.all(_BY_IDS, {"event_ids": listing.values(event_ids)})
     return {stored.event.event_id: stored for stored in _stored(view, rows)}
 
 
@@ -235,7 +225,7 @@ def load_bodies(view: View, event_ids: Collection[EventId]) -> dict[EventId, Eve
             found[event_id] = event
     missing = [event_id for event_id in event_ids if event_id not in found]
     if missing:
-        rows = _rows(view, _BODIES, missing)
+        rows = view.all(_BODIES, {"event_ids": listing.values(missing)})
         found.update((row.event_id, _event(remembered, row)) for row in rows)
     return found
 
@@ -282,16 +272,6 @@ def sent_in_transaction(
         {"device_id": device_id, "transaction_id": transaction_id, "room_id": room_id},
     )
     return list(_stored(view, rows))
-
-
-def _rows(view: View, by_ids: Select[Any], event_ids: Collection[EventId]) -> list[Row[Any]]:
-    """The rows of these events; a statement may have only so many parameters."""
-    ids = list(event_ids)
-    return [
-        row
-        for start in range(0, len(ids), _IDS_PER_STATEMENT)
-        for row in view.all(by_ids, {"event_ids": ids[start : start + _IDS_PER_STATEMENT]})
-    ]
 
 
 def _at(room_id: RoomId, point: Point, limit: int) -> dict[str, Any]:

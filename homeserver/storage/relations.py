@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
-from homeserver.storage import events
+from homeserver.storage import events, listing
 from homeserver.storage.events import Point, StoredEvent
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -106,11 +106,11 @@ _shown = (
     .where(_table.c.position.is_not(None), _table.c.redacted_by.is_(None))
 )
 _REPLACEMENTS = _shown.where(
-    relations.c.relates_to.in_(bindparam("targets", expanding=True)),
+    listing.among(relations.c.relates_to, "targets"),
     relations.c.rel_type == "m.replace",
 ).order_by(relations.c.origin_server_ts, relations.c.event_id)
 _THREADED = _shown.where(
-    relations.c.relates_to.in_(bindparam("targets", expanding=True)),
+    listing.among(relations.c.relates_to, "targets"),
     relations.c.rel_type == "m.thread",
 )
 _IN_THREADS = (
@@ -127,7 +127,7 @@ _IN_THREADS = (
     .limit(bindparam("limit"))
 )
 _REFERENCES = _shown.where(
-    relations.c.relates_to.in_(bindparam("targets", expanding=True)),
+    listing.among(relations.c.relates_to, "targets"),
     relations.c.rel_type == "m.reference",
 ).order_by(_table.c.position, _table.c.rank)
 _MOST_REFERENCES = 100
@@ -209,7 +209,7 @@ def redactions_of(view: View, room_id: RoomId, target: EventId) -> list[EventId]
 def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, list[Relation]]:
     """The edits of these events, oldest first; which of them count is for the caller to say."""
     found: dict[EventId, list[Relation]] = {}
-    for row in view.all(_REPLACEMENTS, {"targets": list(targets)}) if targets else ():
+    for row in view.all(_REPLACEMENTS, {"targets": listing.values(targets)}) if targets else ():
         relation = Relation(*row[: len(Relation.__slots__)])
         found.setdefault(relation.relates_to, []).append(relation)
     return found
@@ -218,7 +218,7 @@ def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, l
 def references_of(view: View, targets: Collection[EventId]) -> dict[EventId, list[EventId]]:
     """The events that refer to these ones with `m.reference`, oldest first, so many at most."""
     found: dict[EventId, list[EventId]] = {}
-    for row in view.all(_REFERENCES, {"targets": list(targets)}) if targets else ():
+    for row in view.all(_REFERENCES, {"targets": listing.values(targets)}) if targets else ():
         referring = found.setdefault(row.relates_to, [])
         if len(referring) < _MOST_REFERENCES:
             referring.append(row.event_id)
@@ -249,7 +249,7 @@ def thread_summaries(
     """
     newest: dict[EventId, tuple[Point, EventId]] = {}
     senders: dict[EventId, list[UserId]] = {}
-    for row in view.all(_THREADED, {"targets": list(targets)}) if targets else ():
+    for row in view.all(_THREADED, {"targets": listing.values(targets)}) if targets else ():
         if not is_heard(row.relates_to, row.sender, row.position):
             continue
         senders.setdefault(row.relates_to, []).append(row.sender)
