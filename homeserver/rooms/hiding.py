@@ -190,7 +190,8 @@ def _stand_in(
         room_state_after=room.current_state_id,
     )
     events.save_event(work, stored)
-    stand_in = StandIn(event.event_id, room.room_id, member.user_id, position)
+    membership = str(content.get("membership"))
+    stand_in = StandIn(event.event_id, room.room_id, member.user_id, position, membership)
     hiding.save_stand_in(work, stand_in)
     work.wake(wake_ups.SYNC)
 

@@ -59,7 +59,7 @@ def shown_state(view: View, room_id: RoomId, then: StateMap, position: int) -> S
         stand_in = _stand_in_at(veil, key[1], position)
         if stand_in is not None:
             changed[key] = stand_in
-        elif not _has_gone(view, then[key]):
+        elif not _is_about_to_leave(veil, key[1], position) and not _has_gone(view, then[key]):
             del changed[key]
     return MappingProxyType(changed)
 
@@ -234,6 +234,13 @@ def _stand_in_at(veil: Veil, user_id: str, position: int) -> EventId | None:
         if one.user_id == user_id and one.position <= position:
             newest = one.event_id
     return newest
+
+
+def _is_about_to_leave(veil: Veil, user_id: str, position: int) -> bool:
+    """Whether the next event that stands in for a membership is the one that hides him."""
+    later = (one for one in veil.stand_ins.values() if one.position > position)
+    following = next((one for one in later if one.user_id == user_id), None)
+    return following is not None and following.membership == "leave"
 
 
 def _has_gone(view: View, event_id: EventId) -> bool:

@@ -35,6 +35,7 @@ stand_ins = Table(
     Column("room_id", String, nullable=False),
     Column("user_id", String, nullable=False),
     Column("position", BigInteger, nullable=False),
+    Column("membership", String, nullable=False),
 )
 
 # Devices that have not synced past the position at which somebody was hidden from a room.
@@ -71,6 +72,7 @@ class StandIn:
     room_id: RoomId
     user_id: UserId
     position: int
+    membership: str
 
 
 @dataclass(slots=True)
