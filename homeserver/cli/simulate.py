@@ -5,18 +5,14 @@ Exit code 0 if everything held, 1 if a promise or an expectation broke, 2 for a 
 
 import os
 import sys
-import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import click
 
-from homeserver.cli import _text
-from homeserver.testing import scenario_files, scenario_report
+from homeserver.cli import _playing, _scaling
+from homeserver.testing import scenario_files
 from homeserver.testing.scenario_files import BadScenario, ScenarioFile
-from homeserver.testing.scenario_report import Ending
-from homeserver.testing.scenario_stage import Stage, StepFailed
-from homeserver.testing.world import World
 
 _BUILT_IN = Path(scenario_files.__file__).parent / "scenarios"
 _BROKEN, _BAD = 1, 2
@@ -25,35 +21,75 @@ _BROKEN, _BAD = 1, 2
 @click.command("simulate")
 @click.argument("scenario", required=False)
 @click.option("--seed", type=int, help="What decides every chance; by default the scenario's.")
-@click.option("--servers", type=click.IntRange(1, 2_000), help="How many, if it only counts them.")
-@click.option("--steps", type=click.IntRange(1), help="Play only so many steps.")
+@click.option(
+    "--servers",
+    type=click.IntRange(1, 5_000),
+    multiple=True,
+    help="How many, if the scenario only counts them. For scale: several times for several runs.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Play only so many steps, heal, and check.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page with a sequence diagram and plots.",
 )
-def command(
-    scenario: str | None,
-    seed: int | None,
-    servers: int | None,
-    steps: int | None,
-    report: Path | None,
-) -> None:
+@click.option("--fast", is_flag=True, help="Without encryption between the servers.")
+@click.option("--real", is_flag=True, help="With a process for each server, in real time.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 200),
+    multiple=True,
+    help="Scale only: how many connections each server has (20).",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=lambda: os.cpu_count() or 1,
+    help="Scale only: over how many processes the servers are spread (one for each core).",
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Scale only: write an SVG."
+)
+def command(scenario: str | None, **options: Any) -> None:
     """Play a SCENARIO, a YAML file or one of those built in, on simulated servers.
 
-    Without a scenario the built-in ones are listed.
+    Without a scenario the built-in ones are listed. SCENARIO may be `scale`: very many servers
+    start, connect and talk, and it is measured what one of them costs.
     """
     if scenario is None:
         _list()
         return
     _make_repeatable()
+    if scenario == "scale":
+        _scale(options)
+        return
     file = _load(scenario)
-    with tempfile.TemporaryDirectory(prefix="homeserver-simulation-") as directory:
-        world = World(Path(directory), file.scenario.seed if seed is None else seed)
-        try:
-            _play(Stage(world, file, servers), steps, report)
-        finally:
-            world.close()
+    servers = next(iter(options["servers"]), None)
+    how = _playing.How(
+        options["seed"], servers, options["steps"], options["report"], is_fast=options["fast"]
+    )
+    try:
+        holds = _playing.play_real(file, how) if options["real"] else _playing.play(file, how)
+    except BadScenario as error:
+        click.echo(str(error), err=True)
+        sys.exit(_BAD)
+    if not holds:
+        sys.exit(_BROKEN)
+
+
+def _scale(options: dict[str, Any]) -> None:
+    asked = _scaling.Asked(
+        options["servers"] or (10,),
+        options["connections"] or (20,),
+        options["seed"] or 1,
+        options["processes"],
+        options["plot"],
+    )
+    try:
+        _scaling.run(asked)
+    except AssertionError as missed:
+        click.echo(str(missed), err=True)
+        sys.exit(_BROKEN)
 
 
 def _list() -> None:
@@ -68,45 +104,6 @@ def _load(scenario: str) -> ScenarioFile:
     except BadScenario as error:
         click.echo(str(error), err=True)
         sys.exit(_BAD)
-
-
-def _play(stage: Stage, steps: int | None, report: Path | None) -> None:
-    scenario, world = stage.file.scenario, stage.world
-    if stage.missing:
-        click.echo(f"{scenario.scenario}: skipped, needs {', '.join(stage.missing)}")
-        return
-    broken: StepFailed | None = None
-    length = min(steps or len(scenario.story), len(scenario.story))
-    with click.progressbar(length=length, label=scenario.scenario, file=sys.stderr) as bar:
-        try:
-            world.run(stage.play(steps, lambda _number: bar.update(1)))
-        except StepFailed as failed:
-            broken = failed
-    ended = world.run(scenario_report.endings(world))
-    outcome = "Everything held." if broken is None else str(broken)
-    if report is not None:
-        report.write_text(scenario_report.page(scenario.scenario, outcome, world, ended))
-    _say(ended)
-    if broken is None:
-        click.echo(f"{outcome} Seed {world.seed}, {world.now:.0f} virtual seconds.")
-    else:
-        _end_broken(stage, broken)
-
-
-def _say(ended: list[Ending]) -> None:
-    head, *rest = scenario_report.rows(ended)
-    click.echo(_text.table(head, rest))
-
-
-def _end_broken(stage: Stage, broken: StepFailed) -> NoReturn:
-    # Every step before it held, so the story up to this step is the shortest that fails.
-    click.echo(str(broken), err=True)
-    click.echo(
-        f"again: homeserver simulate {stage.file.path} --seed {stage.world.seed} "
-        f"--steps {max(1, broken.number)}",
-        err=True,
-    )
-    sys.exit(_BROKEN)
 
 
 def _make_repeatable() -> None:

@@ -42,7 +42,7 @@ CALM = Faults()
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A box that set out, and what became of it. `at` is when it set out."""
+    """A box that set out, and what became of it: when, and how long until that was clear."""
 
     at: float
     source: str
@@ -50,6 +50,7 @@ class Passage:
     kind: Kind
     size: int
     fate: Fate
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,8 @@ class Network:
             return None  # over HTTP an error of the server, which says as little as the refusal
 
     def _note(self, *passage: Any) -> None:
-        self.passages.append(Passage(*passage))
+        at, source, target, kind, size, fate = passage
+        self.passages.append(Passage(at, source, target, kind, size, fate, _now() - at))
 
 
 class Socket:

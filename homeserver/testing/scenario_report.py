@@ -1,6 +1,6 @@
 """The report of a simulation: one page that needs nothing else, and shows no content.
 
-Who sent what when as a sequence diagram, bytes over time, and how each server ended.
+Who sent what when as a sequence diagram, latency and bytes over time, how each server ended.
 """
 
 import html
@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from homeserver.testing import plots
 from homeserver.testing.network import Passage
+from homeserver.testing.plots import Axes, Series
 from homeserver.testing.world import World
 
 _MOST_ARROWS = 400
-_BUCKETS = 60
+_MOST_LINES, _MOST_POINTS = 12, 500
 _COLUMN, _ROW, _TOP = 170, 16, 40
 _COLOURS = {"arrived": "#2a7", "refused": "#999", "lost": "#c33", "damaged": "#c33"}
 _STYLE = (
@@ -48,8 +50,8 @@ def page(title: str, outcome: str, world: World, ended: Sequence[Ending]) -> str
         f"<p>Seed {world.seed}; {world.now:.0f} s; {len(passages)} boxes, {size} bytes.</p>",
         "<h2>How each server ended</h2>",
         _table(ended),
-        "<h2>Bytes over time</h2>",
-        _bars(passages),
+        "<h2>Latency, and bytes over time</h2>",
+        _plots(list(world.people), passages),
         f"<h2>Who sent what (the last {len(shown)})</h2>",
         _sequence(list(world.people), shown),
     ]
@@ -96,21 +98,33 @@ def _table(ended: Sequence[Ending]) -> str:
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
-def _bars(passages: Sequence[Passage]) -> str:
+def _plots(names: Sequence[str], passages: Sequence[Passage]) -> str:
     if not passages:
         return "<p>Nothing was sent.</p>"
-    end = max(one.at for one in passages) or 1.0
-    buckets = [0] * _BUCKETS
-    for one in passages:
-        buckets[min(_BUCKETS - 1, int(one.at / end * _BUCKETS))] += one.size
-    most = max(buckets)
-    bars = "".join(
-        f'<rect x="{place * 12}" y="{100 - size * 100 // most}" width="10" '
-        f'height="{size * 100 // most}" fill="#27a"><title>{size} bytes</title></rect>'
-        for place, size in enumerate(buckets)
+    arrived = [one for one in passages if one.fate == "arrived"]
+    ways = [
+        Series(kind, [(one.at, one.took_s) for one in arrived if one.kind == kind])
+        for kind in ("request", "answer")
+    ]
+    sent = [
+        Series(name, _growing([one for one in passages if one.source == name]), is_joined=True)
+        for name in names[:_MOST_LINES]
+    ]
+    return plots.stacked(
+        [
+            (Axes("How long boxes were on their way", "virtual seconds", "seconds"), ways),
+            (Axes("Bytes sent so far", "virtual seconds", "bytes"), sent),
+        ]
     )
-    words = f'<text x="0" y="115">0 s</text><text x="680" y="115">{end:.0f} s</text>'
-    return f'<svg width="760" height="120">{bars}{words}</svg>'
+
+
+def _growing(passages: Sequence[Passage]) -> list[plots.Point]:
+    """The sum after each passage; of very many only some."""
+    total, points = 0.0, [(0.0, 0.0)]
+    for one in sorted(passages, key=lambda one: one.at):
+        total += one.size
+        points.append((one.at, total))
+    return points[:: max(1, len(points) // _MOST_POINTS)] + points[-1:]
 
 
 def _sequence(names: Sequence[str], passages: Sequence[Passage]) -> str:

@@ -48,7 +48,7 @@ class Stage:
         return sorted(set(self.file.scenario.needs) - FEATURES)
 
     async def play(self, last: int | None = None, tell: Callable[[int], None] = print) -> None:
-        """Everything up to a step, counted from 1; all of it by default."""
+        """Everything; or everything up to a step, counted from 1, and then heal and check."""
         try:
             await self._set_up()
         except (Refused, AssertionError) as error:
@@ -61,6 +61,17 @@ class Stage:
                 raise self._failed(number, step, str(error)) from error
             except aiohttp.ClientError as error:
                 raise self._failed(number, step, "a server that has to act is down") from error
+        if last is not None and last < len(self.file.scenario.story):
+            await self._conclude(last)
+
+    async def _conclude(self, last: int) -> None:
+        """After a beginning only: heal, and check."""
+        try:
+            self.world.network.heal()
+            await self.world.check_healed()
+        except (Refused, AssertionError, NotRunning) as error:
+            place = self.file.place("story", last - 1)
+            raise StepFailed(place, last, f"after this step: {error}") from error
 
     def _failed(self, number: int, step: Step, why: str) -> StepFailed:
         return StepFailed(self.file.place("story", number - 1), number, f"{step.word}: {why}")

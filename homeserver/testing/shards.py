@@ -39,16 +39,16 @@ class Shard:
     take: dict[str, Callable[[Any], None]] = field(default_factory=dict)
     _horizon: float = 0.0
     _leaving: list[Parcel] = field(default_factory=list)
-    _loop: VirtualLoop | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def of(self, place: int) -> int:
         """Which shard runs the server at this place in the list of all."""
         return place % self.count
 
-    def join(self, loop: VirtualLoop) -> None:
+    def join(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let this loop's time pass only together with the others'."""
         self._loop = loop
-        if self.pipe is not None:
+        if self.pipe is not None and isinstance(loop, VirtualLoop):
             loop.may_jump = self._may_jump
 
     def post(self, shard: int, kind: str, content: Any) -> None:

@@ -35,6 +35,8 @@ DAY = 24 * HOUR
 class World:
     """Servers, the people they belong to, and the network between them."""
 
+    kind_of_time = "virtual seconds"
+
     def __init__(
         self,
         directory: Path,
@@ -57,7 +59,7 @@ class World:
         self._settings = settings or FederationSettings()
         self._ratchets = ratchets
         self._thrift = thrift
-        self._loop = VirtualLoop()
+        self._loop: asyncio.AbstractEventLoop = VirtualLoop()
 
     @property
     def servers(self) -> list[SimulatedServer]:
@@ -65,7 +67,7 @@ class World:
         return [person.server for person in self.people.values()]
 
     @property
-    def loop(self) -> VirtualLoop:
+    def loop(self) -> asyncio.AbstractEventLoop:
         """What its time passes on."""
         return self._loop
 

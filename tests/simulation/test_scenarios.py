@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from homeserver.cli import main
 from homeserver.testing import scenario_files
+from homeserver.testing.person import Person
 from homeserver.testing.scenario_files import BadScenario
 from homeserver.testing.scenario_stage import Stage
 from homeserver.testing.world import World
@@ -74,9 +75,40 @@ def test_the_command_tells_what_broke_and_how_to_see_it_again(tmp_path: Path) ->
     result = _simulate(tmp_path, story, "--seed", "5")
     assert result.exit_code == 1
     assert "mine.yaml, line 8: hears: expected ['hello'], found []" in result.output
+    assert "shortest beginning that fails: up to " in result.output
     assert "--seed 5 --steps 2" in result.output
     again = _simulate(tmp_path, story, "--seed", "5", "--steps", "1")
     assert again.exit_code == 0
+
+
+def test_the_shortest_beginning_that_fails_ends_where_the_fault_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The story looks late; the search finds the step after which what was said is gone."""
+    take = Person.say
+
+    async def forget(self: Person, room_id: str, text: str, transaction: str | None = None) -> str:
+        said = await take(self, room_id, text, transaction)
+        if text == "lost":
+            self.acknowledged[room_id].append("$never")
+        return said
+
+    monkeypatch.setattr(Person, "say", forget)
+    words = ("kept", "lost", "kept too", "kept as well")
+    said = [f"  - say: {{who: alice, in: hall, text: {text}}}\n" for text in words]
+    result = _simulate(tmp_path, "".join([*said, "  - wait: 1h\n  - check\n"]))
+    assert result.exit_code == 1
+    assert "line 12: check: " in result.output
+    assert "up to" in result.output
+    assert "mine.yaml, line 8, 2 steps" in result.output
+    assert "--steps 2" in result.output
+
+
+def test_a_scenario_can_be_played_without_encryption(tmp_path: Path) -> None:
+    story = "  - say: {who: alice, in: hall, text: quick}\n  - check\n"
+    story += "  - hears: {who: bob, in: hall, texts: [quick]}\n"
+    result = _simulate(tmp_path, story, "--fast")
+    assert result.exit_code == 0, result.output
 
 
 def test_a_step_that_cannot_happen_is_refused_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Play one scenario for `homeserver simulate`, and show how it ended."""
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from homeserver.cli import _text
+from homeserver.testing import real_world, scenario_report, shortest
+from homeserver.testing.fast_ratchets import FastRatchets
+from homeserver.testing.real_world import RealWorld
+from homeserver.testing.scenario_files import BadScenario, ScenarioFile
+from homeserver.testing.scenario_report import Ending
+from homeserver.testing.scenario_stage import Stage, StepFailed
+from homeserver.testing.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What was asked for beside the scenario."""
+
+    seed: int | None
+    servers: int | None
+    steps: int | None
+    report: Path | None
+    is_fast: bool = False
+
+    def world(self, file: ScenarioFile, directory: Path) -> World:
+        """An empty world for a scenario."""
+        seed = file.scenario.seed if self.seed is None else self.seed
+        return World(directory, seed, ratchets=FastRatchets(seed) if self.is_fast else None)
+
+
+def play(file: ScenarioFile, how: How) -> bool:
+    """Play it in a simulated world; whether everything held."""
+    with tempfile.TemporaryDirectory(prefix="homeserver-simulation-") as directory:
+        world = how.world(file, Path(directory))
+        try:
+            broken = _play(Stage(world, file, how.servers), how)
+        finally:
+            world.close()
+    if broken is None:
+        return True
+    click.echo(str(broken), err=True)
+    found = shortest.search(
+        file, how.servers, lambda directory: how.world(file, directory), broken.number
+    )
+    _say_how_to_see_it_again(file, how, world.seed, found)
+    return False
+
+
+def play_real(file: ScenarioFile, how: How) -> bool:
+    """Play it with processes; whether everything held. Raises BadScenario where it cannot be."""
+    cannot_be = real_world.refusals(file)
+    if cannot_be:
+        raise BadScenario("\n".join(cannot_be))
+    click.echo(
+        "A process for each server, on loopback; relays between them lose, delay and part. "
+        "Waits are cut to seconds.",
+        err=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="homeserver-reality-") as directory:
+        world = RealWorld(Path(directory), file.scenario.seed if how.seed is None else how.seed)
+        try:
+            broken = _play(Stage(world, file, how.servers), how)
+        finally:
+            world.close()
+    if broken is not None:
+        click.echo(str(broken), err=True)
+    return broken is None
+
+
+def _play(stage: Stage, how: How) -> StepFailed | None:
+    scenario, world = stage.file.scenario, stage.world
+    if stage.missing:
+        click.echo(f"{scenario.scenario}: skipped, needs {', '.join(stage.missing)}")
+        return None
+    broken: StepFailed | None = None
+    length = min(how.steps or len(scenario.story), len(scenario.story))
+    with click.progressbar(length=length, label=scenario.scenario, file=sys.stderr) as bar:
+        try:
+            world.run(stage.play(how.steps, lambda _number: bar.update(1)))
+        except StepFailed as failed:
+            broken = failed
+    ended = world.run(scenario_report.endings(world))
+    outcome = "Everything held." if broken is None else str(broken)
+    if how.report is not None:
+        how.report.write_text(scenario_report.page(scenario.scenario, outcome, world, ended))
+    _say(ended)
+    if broken is None:
+        click.echo(f"{outcome} Seed {world.seed}, {world.now:.0f} {world.kind_of_time}.")
+    return broken
+
+
+def _say(ended: list[Ending]) -> None:
+    head, *rest = scenario_report.rows(ended)
+    click.echo(_text.table(head, rest))
+
+
+def _say_how_to_see_it_again(
+    file: ScenarioFile, how: How, seed: int, found: shortest.Shortest
+) -> None:
+    words = [f"homeserver simulate {file.path} --seed {seed} --steps {found.steps}"]
+    if how.servers is not None:
+        words.append(f"--servers {how.servers}")
+    if how.is_fast:
+        words.append("--fast")
+    place = file.place("story", found.steps - 1)
+    click.echo(f"shortest beginning that fails: up to {place}, {found.steps} steps", err=True)
+    if not found.is_certain:
+        click.echo("(there was no time to try every shorter one)", err=True)
+    click.echo(f"again: {' '.join(words)}", err=True)

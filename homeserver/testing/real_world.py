@@ -1,0 +1,232 @@
+"""The same world over reality: a process for each server, real time, real HTTP, real disks.
+
+A `RealWorld` is used like a `World`. Faults of the network happen in a relay before each server
+(`relays`). What cannot be done in reality is refused by name before the story begins.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from homeserver.config import FederationSettings
+from homeserver.testing import memory_http, relays
+from homeserver.testing.client import Client
+from homeserver.testing.network import Network
+from homeserver.testing.person import Person
+from homeserver.testing.processes import Server, free_port
+from homeserver.testing.relays import Relay
+from homeserver.testing.scenario_files import ScenarioFile
+from homeserver.testing.settling import NeverSettled
+from homeserver.testing.simulated_server import PASSWORD, Making, SimulatedClient, SimulatedServer
+from homeserver.testing.world import DAY, World
+
+_LONGEST_WAIT_S = 5.0
+_HANDSHAKE_S = 60.0
+_QUIET_S, _HOPELESS_S, _PATIENCE_S = 1.5, 60.0, 300.0
+_LOOK_S = 0.25
+_POSSIBLE = frozenset(
+    (
+        *("say", "join", "leave", "invite", "kick", "ban", "set"),
+        *("connect", "pause", "resume", "revoke", "grant", "stop", "start", "crash", "restart"),
+        *("faults", "partition", "wait", "settle", "heal", "check"),
+        *("hears", "counts", "standing", "member", "same_state"),
+    )
+)
+
+
+class NotInReality(AssertionError):
+    """Something was asked of real servers that cannot be done to them."""
+
+
+class RealClient(SimulatedClient):
+    """The ordinary test client, over a socket."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(memory_http.Listener())
+        self.url = url
+
+    async def __aenter__(self) -> Self:
+        return await Client.__aenter__(self)
+
+
+class RealServer(SimulatedServer):
+    """A process, behind the face of a simulated server."""
+
+    def __init__(self, making: Making, process: Server) -> None:
+        super().__init__(making)
+        self.process = process
+        self.directory = process.data_dir
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs."""
+        return self.process.process is not None
+
+    @property
+    def changes(self) -> int:
+        """Nobody counts them from outside."""
+        return 0
+
+    async def create(self) -> None:
+        """Make keys and account, by the command line."""
+        await asyncio.to_thread(self.process.init)
+
+    async def start(self) -> None:
+        """Start its process."""
+        await asyncio.to_thread(self.process.start)
+        status = await self.admin("GET", "/status")
+        self.server_name, self.user_id = status["server_name"], status["user_id"]
+        for tell in self.when_started:
+            tell()
+
+    async def stop(self) -> None:
+        """End its process as a service manager does."""
+        await asyncio.to_thread(self.process.stop)
+
+    async def crash_now(self) -> None:
+        """Kill its process."""
+        await asyncio.to_thread(self.process.kill)
+
+    async def gone(self) -> None:
+        """It is gone as soon as it was killed."""
+
+    def client(self) -> SimulatedClient:
+        """A client of its owner, not yet logged in."""
+        return RealClient(self.process.url)
+
+    async def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask its admin API with the token in its data directory."""
+        async with self.client() as client:
+            client.access_token = (self.directory / "admin.token").read_text().strip()
+            return await client.request(method, f"/_homeserver/admin/v1{path}", body)
+
+
+class RealWorld(World):
+    """Processes, the people they belong to, and relays between them."""
+
+    kind_of_time = "seconds"
+
+    def __init__(self, directory: Path, seed: int = 0) -> None:
+        super().__init__(directory, seed)
+        self._loop.close()
+        self._loop = asyncio.new_event_loop()
+        self.network = Network(seed)
+        self._begun = time.monotonic()
+        self._relays: list[Relay] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._begun
+
+    async def person(
+        self, name: str, *, is_reachable: bool = True, settings: FederationSettings | None = None
+    ) -> Person:
+        """Give somebody a server, start it and log in."""
+        if settings is not None:
+            raise NotInReality("settings of one server cannot be chosen in reality")
+        port, relay_port = free_port(), free_port()
+        relay = Relay(name, self.network, port, self._processes)
+        route = await relay.open(relay_port)
+        self._relays.append(relay)
+        making = Making(name, self.directory, self.seed, self.network, is_reachable=is_reachable)
+        process = Server(
+            directory=self.directory / name,
+            user=name,
+            password=PASSWORD,
+            port=port,
+            public_url=route if is_reachable else None,
+            # Nobody wants to wait an hour for a test.
+            environment={"HOMESERVER__FEDERATION__RETRY_MAX_SECONDS": "5"},
+        )
+        server = RealServer(making, process)
+        person = self.people[name] = Person(server)
+        await server.create()
+        await server.start()
+        await person.log_in()
+        return person
+
+    async def connect(self, inviter: Person, invitee: Person) -> None:
+        """Let both say yes, and wait until both servers know."""
+        await invitee.open_link(await inviter.invitation())
+        end = self.now + _HANDSHAKE_S
+        while {await inviter.standing(invitee), await invitee.standing(inviter)} != {"active"}:
+            if self.now > end:
+                raise AssertionError(f"{inviter.name} and {invitee.name} did not get connected")
+            await asyncio.sleep(_LOOK_S)
+        await self.settle()
+
+    async def settle(self, within: float | None = None) -> None:
+        """Wait until nothing is left to do, or nobody gets further for a minute; then check."""
+        end = self.now + (within or _PATIENCE_S)
+        before, since = await self._pending(), self.now
+        while self.now - since < (_HOPELESS_S if any(before) else _QUIET_S):
+            if self.now > end:
+                raise NeverSettled(f"so much still waits: {before}")
+            await asyncio.sleep(_LOOK_S)
+            pending = await self._pending()
+            if pending != before:
+                before, since = pending, self.now
+        if self.checks_itself:
+            await self.check()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, but only a few seconds of it."""
+        if seconds > DAY:
+            raise NotInReality("more than a day cannot pass in reality")
+        await asyncio.sleep(min(seconds, _LONGEST_WAIT_S))
+
+    async def _pending(self) -> list[int]:
+        """What waits at each server, and handshakes that are under way."""
+        found = []
+        for person in self.people.values():
+            if person.server.is_running:
+                status = await person.status()
+                peers = status["peers"]
+                found.append(
+                    status["outbox_pending"]
+                    + status["inbox_pending"]
+                    + peers.get("requested", 0)
+                    + peers.get("offered", 0)
+                )
+        return found
+
+    def _processes(self) -> dict[str, int]:
+        found = {}
+        for name, person in self.people.items():
+            server = person.server
+            if isinstance(server, RealServer) and server.process.process is not None:
+                found[name] = server.process.process.pid
+        return found
+
+    async def _close(self) -> None:
+        for person in self.people.values():
+            await person.leave()
+            if isinstance(person.server, RealServer):
+                person.server.process.kill()
+        await self.network.close()
+        for relay in self._relays:
+            await relay.close()
+
+
+def refusals(file: ScenarioFile) -> list[str]:
+    """What of a scenario cannot happen in reality, each with its place."""
+    found = []
+    for number, step in enumerate(file.scenario.story):
+        why = None
+        if step.word not in _POSSIBLE:
+            why = "cannot happen in reality"
+        elif step.word == "wait" and step.content > DAY:
+            why = "more than a day cannot pass in reality"
+        elif _needs_callers(step.word, step.content) and not relays.knows_callers():
+            why = "needs to know who calls, which this system does not tell"
+        if why is not None:
+            found.append(f"{file.place('story', number)}: {step.word}: {why}")
+    return found
+
+
+def _needs_callers(word: str, content: Any) -> bool:
+    return word == "partition" or (
+        word == "faults" and (content.between is not None or content.one_way is not None)
+    )

@@ -1,0 +1,76 @@
+"""Very many servers, in short: ten, and what is said about what they cost."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic import ValidationError
+
+from homeserver.app import peer_services
+from homeserver.cli import main
+from homeserver.config import FederationSettings
+from homeserver.testing import fast_ratchets, scale, scale_fit, scale_plan
+from homeserver.testing.scale import Measured, Phase
+from homeserver.testing.scale_plan import Plan
+
+
+@pytest.mark.parametrize(("servers", "connections"), [(2, 20), (10, 20), (100, 20), (1_000, 20)])
+def test_everybody_has_as_many_connections_as_asked(servers: int, connections: int) -> None:
+    groups = Plan(servers, connections).groups()
+    pairs = scale_plan.pairs_of(groups)
+    each = [sum(place in pair for pair in pairs) for place in range(servers)]
+    assert max(each) <= connections
+    assert sum(each) / servers >= min(connections, servers - 1) * 0.99
+    assert all(2 <= len(group) <= 6 for group in groups)
+
+
+def test_ten_servers_connect_and_talk_whether_in_one_process_or_in_two() -> None:
+    alone, together = (scale.measure(Plan(10, 5), processes) for processes in (1, 2))
+    assert alone.connected == together.connected > 20
+    assert alone.messages == together.messages
+    for run in (alone, together):
+        assert run.phase("talk").boxes >= 2 * run.connected
+        assert run.servers_mib > 0
+    # The same box more or less, for an acknowledgement may go with what follows it.
+    assert together.phase("talk").bytes == pytest.approx(alone.phase("talk").bytes, rel=0.2)
+
+
+def _made_up(servers: int, connections: int, each: int) -> Measured:
+    connected = servers * connections // 2
+    phases = [Phase(name, 1.0, 1.0, 100 * servers, servers * each) for name in scale_fit._WORK]
+    plan = Plan(servers, connections)
+    return Measured(plan, 1, connected, 1, phases, float(servers), 1.0)
+
+
+def test_the_fit_tells_own_connections_from_the_number_of_servers() -> None:
+    sizes = [(10, 5), (10, 8), (100, 5), (100, 20), (1_000, 20)]
+    runs = [
+        _made_up(servers, connections, 1024 * (7 + 3 * connections + 2 * servers))
+        for servers, connections in sizes
+    ]
+    traffic = next(fit for fit in scale_fit.fits(runs) if fit.name == "traffic")
+    assert (traffic.base, traffic.per_connection, traffic.per_server) == (
+        pytest.approx(21, abs=0.01),
+        pytest.approx(9, abs=0.01),
+        pytest.approx(6, abs=0.01),
+    )
+    assert not scale_fit.can_fit(runs[:1])
+
+
+def test_the_command_measures_and_draws(tmp_path: Path) -> None:
+    plot = tmp_path / "scale.svg"
+    words = ["simulate", "scale", "--processes", "1", "--plot", str(plot)]
+    for servers, connections in ((4, 3), (6, 5)):
+        words += ["--servers", str(servers), "--connections", str(connections)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "for each own connection" in result.output
+    assert plot.read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert "the fit" in plot.read_text()
+
+
+@pytest.mark.parametrize("name", ["fast", "FastRatchets", "fast_ratchets", "none", ""])
+def test_no_setting_leaves_encryption_out(name: str) -> None:
+    with pytest.raises(ValidationError):
+        FederationSettings.model_validate({"ratchets": name})
+    assert not isinstance(peer_services._ratchets(name), fast_ratchets.FastRatchets)
