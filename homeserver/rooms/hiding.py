@@ -6,7 +6,7 @@ in the timeline, and none in the room's graph; no peer ever hears of it.
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from homeserver import errors
 from homeserver.matrix import events as matrix_events
@@ -99,18 +99,23 @@ def check_has_synced(view: View, requester: Requester, room_id: RoomId) -> None:
         raise NotSynced
 
 
-async def note_synced(database: Database, requester: Requester, position: int) -> None:
-    """A device asks for what comes after a position: it knows what came before it."""
+async def note_synced(
+    database: Database, requester: Requester, known_up_to: Callable[[RoomId], int]
+) -> None:
+    """A device asks for what comes after a position: it knows what came before it, in each room."""
     behind = database.read(hiding.load_hidden).behind
     waiting = behind.get((requester.user_id, requester.device_id)) if behind else None
-    if not waiting or min(waiting.values()) > position:
+    if not waiting:
         return
+    known = [room_id for room_id in waiting if known_up_to(room_id) >= waiting[room_id]]
 
     def forget(work: UnitOfWork) -> None:
-        hiding.delete_behind(work, requester.user_id, requester.device_id, position)
+        for room_id in known:
+            hiding.delete_behind(work, room_id, requester.user_id, requester.device_id)
         hiding.publish(work)
 
-    await database.write(forget)
+    if known:
+        await database.write(forget)
 
 
 def _require_sync(work: UnitOfWork, room_id: RoomId) -> None:

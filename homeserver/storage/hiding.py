@@ -189,14 +189,14 @@ def save_behind(
     )
 
 
-def delete_behind(work: UnitOfWork, user_id: UserId, device_id: DeviceId, position: int) -> None:
-    """The device has synced up to a position."""
+def delete_behind(work: UnitOfWork, room_id: RoomId, user_id: UserId, device_id: DeviceId) -> None:
+    """The device knows who has gone from the room."""
     column = devices_behind.c
     work.execute(
         delete(devices_behind).where(
+            column.room_id == room_id,
             column.user_id == user_id,
             column.device_id == device_id,
-            column.position <= position,
         )
     )
 

@@ -112,7 +112,8 @@ class ClassicSync:
         """Whoever asks for what comes after a token has what came before it."""
         if wish.since is None:
             return
-        await hiding.note_synced(self._database, requester, wish.since.position)
+        position = wish.since.position
+        await hiding.note_synced(self._database, requester, lambda _room_id: position)
         user_id, device_id = requester.user_id, requester.device_id
         received = wish.since.to_device_position
         device = self._devices.of(requester)

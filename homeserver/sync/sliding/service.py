@@ -11,6 +11,7 @@ from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock, Requester
+from homeserver.rooms import hiding
 from homeserver.storage import encryption
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -53,6 +54,7 @@ class SlidingSync:
         await presences.arrive(requester, request.set_presence)
         try:
             await self._forget_received(requester, request)
+            await self._note_known(requester, request)
             with self._notifier.waiting() as waiter:
                 return await self._answer(requester, request, waiter)
         finally:
@@ -136,6 +138,21 @@ class SlidingSync:
             found.extended.letters,
         )
         return orjson.dumps({"pos": str(pos), **found.body})
+
+    async def _note_known(self, requester: Requester, request: SlidingRequest) -> None:
+        """What a device was told of a room it has, once it comes with the position after that."""
+        if request.pos is None:
+            return
+        pos, name = positions.parse(request.pos), request.connection
+
+        def known_up_to(room_id: RoomId) -> int:
+            connection = self._connections.find(requester, name, pos)
+            told = connection.find(pos.version, room_id)
+            if told is None:
+                return 0
+            return pos.position if told.until is None else told.until
+
+        await hiding.note_synced(self._database, requester, known_up_to)
 
     async def _forget_received(self, requester: Requester, request: SlidingRequest) -> None:
         """Whoever names the last message it has needs those up to it no more."""
