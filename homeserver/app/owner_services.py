@@ -44,6 +44,7 @@ from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
 from homeserver.rooms.tying import Tying
 from homeserver.rooms.upgrading import RoomUpgrades
+from homeserver.rooms.upkeep import Upkeep
 from homeserver.search import MessageSearch, PeopleSearch
 from homeserver.search.people import Person
 from homeserver.storage import peers, wake_ups
@@ -157,7 +158,10 @@ def _media(base: Foundation, outside: Outside) -> list[Any]:
         base.config.federation.default_grants.media_max_bytes,
         base.config.media.max_pixels,
     )
-    return [Media(base.database, files, remote, base.clock, settings)]
+    media = Media(base.database, files, remote, base.clock, settings)
+    max_age_days = base.config.retention.max_message_age_days
+    upkeep = Upkeep(base.database, base.clock, base.owner, max_age_days, media.discard)
+    return [media, upkeep]
 
 
 def _moments(base: Foundation, outside: Outside) -> list[Any]:

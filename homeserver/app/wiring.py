@@ -35,6 +35,7 @@ from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.tying import Tying
+from homeserver.rooms.upkeep import Upkeep
 from homeserver.storage import accounts, channels
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
@@ -89,11 +90,13 @@ class Server:
             raise RatchetsUnreadable
         self.peers.start()
         self.services[Tying].start()
+        self.services[Upkeep].start()
         self.services[ConnectionsRoom].start()
 
     async def close(self) -> None:
         """End everything, the database last."""
         await self.services[ConnectionsRoom].close()
+        await self.services[Upkeep].close()
         await self.services[Tying].close()
         await self.peers.stop()
         self.services[TypingBoard].close()

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from homeserver.config.federation_settings import FederationSettings
+from homeserver.config.retention_settings import RetentionSettings
 from homeserver.config.section import Section
 
 Service = Literal["client", "federation", "admin"]
@@ -169,6 +170,17 @@ class MediaSettings(Section):
     )
 
 
+class PushSettings(Section):
+    """Who may be told that something happened, to wake the owner's telephone."""
+
+    gateways: tuple[Route, ...] = Field(
+        (),
+        max_length=16,
+        description="Push gateways that clients may name, each by its whole URL, such as "
+        "https://matrix.org/_matrix/push/v1/notify. A gateway learns when you are written to.",
+    )
+
+
 class VoipSettings(Section):
     """Calls between clients that cannot reach each other directly."""
 
@@ -231,9 +243,16 @@ class Config(Section):
     )
     rate_limits: RateLimits = Field(RateLimits(), description="How often somebody may try.")
     media: MediaSettings = Field(MediaSettings(), description="Files that clients upload.")
+    push: PushSettings = Field(
+        PushSettings(),
+        description="Who may be told that something happened, to wake the owner's telephone.",
+    )
     voip: VoipSettings = Field(
         VoipSettings(),
         description="Calls between clients that cannot reach each other directly.",
+    )
+    retention: RetentionSettings = Field(
+        RetentionSettings(), description="How long messages are kept."
     )
     secrets: SecretsSettings = Field(
         SecretsSettings(), description="How the keys on disk are locked."

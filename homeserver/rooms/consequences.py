@@ -6,7 +6,7 @@ from typing import Any
 from homeserver.matrix import identifiers
 from homeserver.matrix.events import Event, StateKey
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
-from homeserver.rooms import hiding, redacting
+from homeserver.rooms import attachments, hiding, redacting
 from homeserver.storage import (
     events,
     frames,
@@ -32,6 +32,7 @@ def follow(
     relation = relation_of(stored.event)
     if relation is not None:
         relations.save_relation(work, relation)
+    attachments.note(work, stored.event)
     if stored.event.type == "m.room.redaction":
         redacting.take_effect(work, stored)
     if source is not None:

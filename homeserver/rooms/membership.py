@@ -18,7 +18,7 @@ from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.joining import Asking, JoinedRoom
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.state import MissingEvents
-from homeserver.storage import peers, rooms
+from homeserver.storage import peers, rooms, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -203,6 +203,7 @@ class Membership:
             if membership.membership not in _GONE:
                 raise errors.HomeserverError("Leave the room before you forget it.")
             rooms.forget_room(work, room_id, requester.user_id)
+            work.wake(wake_ups.FORGOTTEN)
 
         await self._database.write(forget)
 

@@ -11,7 +11,7 @@ from homeserver.matrix import auth_rules, identifiers
 from homeserver.matrix.events import Event, StateMap
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.matrix.room_versions import RoomVersion
-from homeserver.rooms import appending, consequences, hiding, redacting, state
+from homeserver.rooms import appending, attachments, consequences, hiding, redacting, state
 from homeserver.storage import events, gaps, relations, room_state, rooms, sharing, wake_ups
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
@@ -110,6 +110,7 @@ def _place(work: UnitOfWork, stored: StoredEvent, position: int) -> None:
     relation = consequences.relation_of(event)
     if relation is not None:
         relations.save_relation(work, relation)
+    attachments.note(work, event)
     if event.type == "m.room.redaction":
         redacting.take_effect(work, placed)
     redacting.catch_up(work, event)

@@ -47,6 +47,12 @@ class Lru(Generic[K, V]):
             self._values.move_to_end(key)
             return found[0]
 
+    def drop(self, key: K) -> None:
+        """Forget a value, if it is remembered."""
+        with self._lock:
+            dropped = self._values.pop(key, None)
+            self._weight -= dropped[1] if dropped else 0
+
     def keep(self, key: K, value: V, weight: int = 1) -> None:
         """Remember a value, forgetting what was not used for longest."""
         with self._lock:

@@ -130,6 +130,18 @@ _ROOMS_OF_SERVER = (
 )
 
 
+def forget_room(work: UnitOfWork, room_id: RoomId) -> None:
+    """A room is purged: nobody is hidden in it any more."""
+    for table in (hidden_senders, stand_ins, devices_behind):
+        work.execute(delete(table).where(table.c.room_id == room_id))
+    remembered = _of(work)
+
+    def read_again() -> None:
+        remembered.committed = None
+
+    work.after_commit(read_again)
+
+
 def load_hidden(view: View) -> Hidden:
     """Everything that is hidden, from memory; a unit of work sees its own changes."""
     remembered = _of(view)

@@ -1,0 +1,189 @@
+"""Keep rooms from growing for ever: old messages expire, forgotten rooms are purged from disk.
+
+One worker, a small step at a time. See `m.room.retention` and the section `retention` of the
+settings.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+
+from homeserver import errors, metrics
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.ports import Clock
+from homeserver.rooms import state
+from homeserver.storage import accounts, room_media, room_state, rooms, upkeep, wake_ups
+from homeserver.storage.database import Database
+from homeserver.storage.media import StoredFile
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+_log = logging.getLogger(__name__)
+
+_RETENTION = ("m.room.retention", "")
+_ROWS_A_STEP = 200
+_FILES_A_STEP = 50
+_EVERY_S = 3_600.0
+_DAY_MS = 86_400_000
+
+# Removes a file from disk, by the ID it has there.
+DiscardFile = Callable[[str], None]
+
+
+class Upkeep:
+    """One worker for all rooms."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        owner: UserId,
+        max_message_age_days: int | None,
+        discard_file: DiscardFile,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._max_age_ms = max_message_age_days and max_message_age_days * _DAY_MS
+        self._discard_file = discard_file
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin with what became due while the server did not run."""
+        self._database.wake_ups.listen(wake_ups.FORGOTTEN, self._woken.set)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; the next start goes on."""
+        self._database.wake_ups.ignore(wake_ups.FORGOTTEN, self._woken.set)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def tidy(self) -> None:
+        """Purge what was forgotten, let expire what is too old."""
+        for room_id in self._database.read(lambda view: upkeep.rooms_to_purge(view, self._owner)):
+            if not self._database.read(partial(upkeep.is_waited_for, room_id=room_id)):
+                await self._purge(room_id)
+        for room_id, age_ms in await self._database.scan(self._lifetimes):
+            await self._expire(room_id, age_ms)
+
+    async def sizes(self) -> list[JsonObject]:
+        """What each room takes on disk, the largest first."""
+        measured = await self._database.scan(upkeep.sizes)
+        return [
+            asdict(one) | {"total_bytes": one.total_bytes} | self._about(one.room_id)
+            for one in measured
+        ]
+
+    async def purge(self, room_id: RoomId) -> None:
+        """Forget a room that the owner has left, and remove it from disk at once."""
+
+        def forget(work: UnitOfWork) -> None:
+            membership = rooms.find_membership(work, room_id, self._owner)
+            if membership is None:
+                raise errors.NotFound("There is no such room here.")
+            if membership.membership not in ("leave", "ban"):
+                raise errors.Conflict("Leave the room before you purge it.")
+            rooms.forget_room(work, room_id, self._owner)
+
+        await self._database.write(forget)
+        await self._purge(room_id)
+
+    async def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                await self.tidy()
+            except Exception:  # noqa: BLE001 - logged, and tried again
+                metrics.bump("unexpected_errors")
+                _log.exception("rooms could not be tidied up")
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """An hour, or until a room is forgotten."""
+        woken = asyncio.ensure_future(self._woken.wait())
+        late = asyncio.ensure_future(self._clock.sleep(_EVERY_S))
+        try:
+            await asyncio.wait((woken, late), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            late.cancel()
+
+    async def _purge(self, room_id: RoomId) -> None:
+        """Step by step; somebody who comes back meanwhile ends it."""
+        while await self._purge_files(room_id):
+            pass
+        is_left = True
+        while is_left:
+            is_left = await self._database.write(lambda work: self._purge_some(work, room_id))
+        metrics.bump("rooms_purged")
+
+    async def _purge_files(self, room_id: RoomId) -> bool:
+        def find(view: View) -> list[StoredFile]:
+            if not self._is_forgotten(view, room_id):
+                return []
+            kept = (accounts.find_profile(view, self._owner) or {}).get("avatar_url")
+            found = room_media.files_of_room_alone(view, room_id, _FILES_A_STEP)
+            return [one for one in found if f"mxc://{one.server_name}/{one.media_id}" != kept]
+
+        files = self._database.read(find)
+        if not files:
+            return False
+        # Before the rows: a crash between the two leaves a row without a file, and another try.
+        for file in files:
+            self._discard_file(file.file_id)
+
+        def forget(work: UnitOfWork) -> None:
+            for file in files:
+                room_media.delete_file(work, file)
+
+        await self._database.write(forget)
+        return True
+
+    def _purge_some(self, work: UnitOfWork, room_id: RoomId) -> bool:
+        return self._is_forgotten(work, room_id) and upkeep.purge_some(
+            work, room_id, self._owner, _ROWS_A_STEP
+        )
+
+    def _is_forgotten(self, view: View, room_id: RoomId) -> bool:
+        membership = rooms.find_membership(view, room_id, self._owner)
+        return membership is not None and membership.is_forgotten
+
+    async def _expire(self, room_id: RoomId, age_ms: int) -> None:
+        until = self._clock.now_ms() - age_ms
+        since: int | None = 0
+        while since is not None:
+            span = (since, until)
+            step = partial(upkeep.expire_some, room_id=room_id, span=span, limit=_ROWS_A_STEP)
+            count, since = await self._database.write(step)
+            metrics.bump("events_expired", count)
+
+    def _lifetimes(self, view: View) -> list[tuple[RoomId, int]]:
+        """The rooms whose messages expire, and after how many milliseconds."""
+        found = []
+        for membership in rooms.rooms_of(view, self._owner, frozenset({"join", "leave", "ban"})):
+            current = room_state.current_state(view, membership.room_id)
+            policy = state.load_entry(view, current, _RETENTION)
+            told = policy.content.get("max_lifetime") if policy is not None else None
+            ages = [self._max_age_ms, told if type(told) is int and told > 0 else None]
+            limits = [age for age in ages if age]
+            if limits:
+                found.append((membership.room_id, min(limits)))
+        return found
+
+    def _about(self, room_id: RoomId) -> JsonObject:
+        def find(view: View) -> JsonObject:
+            membership = rooms.find_membership(view, room_id, self._owner)
+            current = room_state.current_state(view, room_id)
+            name = state.load_entry(view, current, ("m.room.name", ""))
+            return {
+                "membership": None if membership is None else membership.membership,
+                "name": None if name is None else name.content.get("name"),
+                "is_forgotten": membership is not None and membership.is_forgotten,
+            }
+
+        return self._database.read(find)

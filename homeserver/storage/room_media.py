@@ -1,0 +1,70 @@
+"""Which files a room's events name, as far as they are not encrypted."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Column, Index, String, Table, and_, bindparam, delete, exists, func, select
+
+from homeserver.matrix.identifiers import MxcUri, RoomId
+from homeserver.storage.media import StoredFile, media
+from homeserver.storage.tables import metadata
+from homeserver.storage.unit_of_work import UnitOfWork, View
+
+room_media = Table(
+    "room_media",
+    metadata,
+    Column("room_id", String, primary_key=True),
+    Column("server_name", String, primary_key=True),
+    Column("media_id", String, primary_key=True),
+)
+# Does another room name this file, too?
+Index("ix_room_media_file", room_media.c.server_name, room_media.c.media_id)
+
+_elsewhere = room_media.alias("elsewhere")
+_IS_THE_SAME = and_(
+    media.c.server_name == room_media.c.server_name, media.c.media_id == room_media.c.media_id
+)
+_ONLY_HERE = (
+    select(media)
+    .join(room_media, _IS_THE_SAME)
+    .where(
+        room_media.c.room_id == bindparam("room_id"),
+        ~exists().where(
+            _elsewhere.c.server_name == room_media.c.server_name,
+            _elsewhere.c.media_id == room_media.c.media_id,
+            _elsewhere.c.room_id != bindparam("room_id"),
+        ),
+    )
+    .limit(bindparam("limit"))
+)
+_SIZES = (
+    select(room_media.c.room_id, func.count(), func.sum(media.c.size))
+    .join(media, _IS_THE_SAME)
+    .group_by(room_media.c.room_id)
+)
+
+
+def save_uses(work: UnitOfWork, room_id: RoomId, named: Iterable[MxcUri]) -> None:
+    """Note that a room's events name these files."""
+    rows = [
+        {"room_id": room_id, "server_name": one.server, "media_id": one.media_id} for one in named
+    ]
+    work.upsert_many(room_media, rows, changes=())
+
+
+def files_of_room_alone(view: View, room_id: RoomId, limit: int) -> list[StoredFile]:
+    """Files that we hold and that no other room names."""
+    return [StoredFile(*row) for row in view.all(_ONLY_HERE, {"room_id": room_id, "limit": limit})]
+
+
+def delete_file(work: UnitOfWork, file: StoredFile) -> None:
+    """Let go of what was known of a file."""
+    work.execute(
+        delete(media).where(
+            media.c.server_name == file.server_name, media.c.media_id == file.media_id
+        )
+    )
+
+
+def sizes_by_room(view: View) -> dict[RoomId, tuple[int, int]]:
+    """How many of our files each room names, and their bytes."""
+    return {row[0]: (row[1], int(row[2])) for row in view.all(_SIZES)}

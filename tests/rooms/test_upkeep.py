@@ -1,0 +1,188 @@
+"""Messages expire, forgotten rooms leave the disk, and what rooms take is told."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Table, func, select
+
+from homeserver import errors
+from homeserver.matrix.identifiers import RoomId
+from homeserver.rooms import attachments
+from homeserver.rooms.upkeep import Upkeep
+from homeserver.storage import media, schema
+from homeserver.storage.media import StoredFile
+from homeserver.storage.unit_of_work import View
+from tests.rooms.servers import Server, running, shared_room
+
+DAY_MS = 86_400_000
+# What stays of a purged room: that it was forgotten, and what was reported about it.
+KEPT = {"memberships", "reports"}
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
+    async with running(tmp_path, "alice", "bob") as (alice, bob):
+        yield alice, bob
+
+
+def upkeep_of(
+    server: Server, days: int | None = None, discard: Callable[[str], None] = lambda _: None
+) -> Upkeep:
+    return Upkeep(server.database, server.clock, server.user, days, discard)
+
+
+def rows_about(server: Server, room_id: RoomId) -> dict[str, int]:
+    """The tables that hold anything of a room, and how many rows."""
+
+    def count(view: View) -> dict[str, int]:
+        tables: list[Table] = [one for one in schema.metadata.tables.values() if "room_id" in one.c]
+        counts = {
+            one.name: view.scalar(
+                select(func.count()).select_from(one).where(one.c.room_id == room_id)
+            )
+            for one in tables
+        }
+        return {name: number for name, number in counts.items() if number}
+
+    return server.database.read(count)
+
+
+async def save_file(server: Server, media_id: str) -> str:
+    file = StoredFile(server.name, media_id, f"file-{media_id}", "image/png", None, 7_000, 1)
+    await server.database.write(lambda work: media.save_media(work, file))
+    return f"mxc://{server.name}/{media_id}"
+
+
+async def test_a_forgotten_room_leaves_the_disk(pair: tuple[Server, Server]) -> None:
+    alice, _ = pair
+    other = await alice.create(name="Stays")
+    room_id = await alice.create(name="Goes", alias_localpart="goes")
+    for number in range(300):
+        await alice.say(room_id, str(number))
+    sent = await alice.say(room_id, "look")
+    await alice.sender.redact(alice.requester, room_id, sent, "r", {})
+    removed: list[str] = []
+    upkeep = upkeep_of(alice, discard=removed.append)
+    uri, shared = await save_file(alice, "a"), await save_file(alice, "b")
+    await alice.say(room_id, "picture", url=uri, file={"url": shared})
+    await alice.say(other, "picture", url=shared)
+
+    await upkeep.tidy()
+    assert len(alice.bodies(room_id)) > 300  # only what was forgotten goes
+    await alice.membership.leave(alice.requester, room_id, {})
+    await alice.membership.forget(alice.requester, room_id)
+    await upkeep.tidy()
+
+    assert rows_about(alice, room_id).keys() <= KEPT
+    assert rows_about(alice, other)["events"] > 5
+    assert removed == ["file-a"]
+    assert alice.bodies(other) == ["picture"]
+    with pytest.raises(errors.NotFound):
+        await alice.aliases.resolve("#goes:alice.test")  # type: ignore[arg-type]
+
+
+async def test_a_room_is_kept_until_the_others_know_that_we_left(
+    pair: tuple[Server, Server],
+) -> None:
+    alice, bob = pair
+    room_id = await shared_room(alice, bob)
+    await bob.membership.leave(bob.requester, room_id, {})
+    await bob.membership.forget(bob.requester, room_id)
+    assert bob.waiting_rooms(alice.name) == {room_id}
+
+    await upkeep_of(bob).tidy()
+    await alice.hear_all(bob, room_id)
+
+    assert alice.member(room_id, bob.user) == "leave"
+
+
+async def test_whoever_is_invited_again_comes_back_to_a_purged_room(
+    pair: tuple[Server, Server],
+) -> None:
+    alice, bob = pair
+    room_id = await shared_room(alice, bob)
+    await alice.say(room_id, "hello")
+    await bob.hear_all(alice, room_id)
+    await bob.membership.leave(bob.requester, room_id, {})
+    await alice.hear_all(bob, room_id)
+    await upkeep_of(bob).purge(room_id)
+    assert rows_about(bob, room_id).keys() <= KEPT
+
+    await alice.membership.invite(alice.requester, room_id, bob.user, {})
+    kind, body = alice.queued(bob.name)[-1]
+    assert (kind, body["room_id"]) == ("invite", room_id)
+    await bob.membership.join(bob.requester, room_id, [alice.name], {})
+
+    assert await bob.texts(room_id) == ["hello"]
+    assert alice.current(room_id).keys() == bob.current(room_id).keys()
+
+
+async def test_a_room_the_owner_is_in_is_not_purged(pair: tuple[Server, Server]) -> None:
+    alice, _ = pair
+    room_id = await alice.create()
+    with pytest.raises(errors.Conflict, match="Leave"):
+        await upkeep_of(alice).purge(room_id)
+    with pytest.raises(errors.NotFound):
+        await upkeep_of(alice).purge(RoomId("!none:alice.test"))
+
+
+@pytest.mark.parametrize("says", ["the room", "the settings", "both"])
+async def test_old_messages_expire_and_state_stays(pair: tuple[Server, Server], says: str) -> None:
+    alice, _ = pair
+    policy = [("m.room.retention", "", {"max_lifetime": DAY_MS})] if says != "the settings" else []
+    room_id = await alice.create(name="Attic", initial_state=policy)
+    old = [await alice.say(room_id, f"old {number}") for number in range(450)]
+    alice.clock.now += 2 * DAY_MS
+    await alice.say(room_id, "fresh")
+    days = {"the room": None, "the settings": 1, "both": 30}[says]
+
+    await upkeep_of(alice, days).tidy()
+
+    assert alice.bodies(room_id) == ["fresh"]
+    assert b"old" not in bytes(str(alice.stored(old[7]).event.pdu), "utf-8")
+    name = alice.state.entry(alice.requester, room_id, "m.room.name", "")
+    assert name["content"] == {"name": "Attic"}
+    with pytest.raises(errors.NotFound):
+        alice.timeline.event(alice.requester, room_id, old[7])
+    await alice.say(room_id, "and on it goes")
+    assert await alice.texts(room_id) == ["fresh", "and on it goes"]
+
+
+async def test_nothing_expires_unasked(pair: tuple[Server, Server]) -> None:
+    alice, _ = pair
+    room_id = await alice.create(initial_state=[("m.room.retention", "", {"max_lifetime": "1"})])
+    await alice.say(room_id, "old")
+    alice.clock.now += 1_000 * DAY_MS
+    await upkeep_of(alice).tidy()
+    assert alice.bodies(room_id) == ["old"]
+
+
+async def test_what_rooms_take_is_told(pair: tuple[Server, Server]) -> None:
+    alice, _ = pair
+    small, large = await alice.create(name="Small"), await alice.create(name="Large")
+    await alice.say(large, "x" * 20_000, url=await save_file(alice, "a"))
+
+    told = {one["room_id"]: one for one in await upkeep_of(alice).sizes()}
+
+    assert list(told) == [large, small]
+    assert told[large]["name"] == "Large"
+    assert told[large]["membership"] == "join"
+    assert told[large]["event_bytes"] > 20_000
+    assert (told[large]["media"], told[large]["media_bytes"]) == (1, 7_000)
+    assert told[small]["state"] == len(alice.current(small))
+    for one in told.values():
+        parts = ("event_bytes", "state_bytes", "media_bytes")
+        assert one["total_bytes"] == sum(one[part] for part in parts)
+
+
+def test_files_are_found_wherever_an_event_names_them() -> None:
+    content = {
+        "url": "mxc://a.org/1",
+        "info": {"thumbnail_url": "mxc://a.org/2"},
+        "list": [{"file": {"url": "mxc://b.org/3"}}],
+        "body": "see mxc://a.org/4",
+        "wrong": "mxc://a.org/../5",
+    }
+    found = [str(one) for one in attachments.media_in(content)]
+    assert found == ["mxc://a.org/1", "mxc://a.org/2", "mxc://b.org/3"]
