@@ -110,6 +110,12 @@ const calls = {
       () => client.getRoom(roomId)?.getMember(userId)?.membership === "join",
     ),
 
+  seesGone: (roomId, userId) =>
+    eventually(
+      `${userId} gone`,
+      () => client.getRoom(roomId)?.getMember(userId)?.membership === "leave",
+    ),
+
   async send(roomId, type, content) {
     return (await client.sendEvent(roomId, type, content)).event_id;
   },
