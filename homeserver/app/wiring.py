@@ -30,6 +30,7 @@ from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import UserId, localpart, server_of
 from homeserver.media import Media
 from homeserver.push import rules
+from homeserver.push.delivering import PushDelivery
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.local_server import LocalServer
@@ -92,9 +93,11 @@ class Server:
         self.services[Tying].start()
         self.services[Upkeep].start()
         self.services[ConnectionsRoom].start()
+        self.services[PushDelivery].start()
 
     async def close(self) -> None:
         """End everything, the database last."""
+        await self.services[PushDelivery].close()
         await self.services[ConnectionsRoom].close()
         await self.services[Upkeep].close()
         await self.services[Tying].close()
@@ -130,6 +133,7 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     )
     services[ConnectionsRoom] = connections.build(base, services)
     services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
+    services[PushDelivery] = PushDelivery(database, connected.outbound, base.clock)
     services[AdminToken] = AdminToken(config.data_directory / "admin.token")
     return Server(config, database, services, connected)
 

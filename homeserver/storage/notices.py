@@ -1,12 +1,24 @@
 """What the owner should be told in the Connections room, in the order it happened."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table, delete, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    delete,
+    select,
+)
 from sqlalchemy import update as update_table
 
 from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.storage import wake_ups
 from homeserver.storage.tables import RowNumber, metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -20,7 +32,17 @@ notices = Table(
     Column("node_id", String, nullable=False, index=True),
     Column("content", LargeBinary, nullable=False),
     Column("is_told", Boolean, nullable=False),
+    Column("event_id", String, index=True),  # the message that told it: what an answer refers to
     sqlite_autoincrement=True,
+)
+
+# The room in which this server speaks to its owner, and how far the answers there are read.
+notice_rooms = Table(
+    "notice_rooms",
+    metadata,
+    Column("user_id", String, primary_key=True),
+    Column("room_id", String, nullable=False),
+    Column("read_until", BigInteger, nullable=False),
 )
 
 _MOST = 1_000
@@ -36,6 +58,16 @@ class Notice:
     node_id: str
     content: JsonObject
     is_told: bool
+    event_id: EventId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRoom:
+    """Where the owner is told things; `read_until` is the position of the last answer read."""
+
+    user_id: UserId
+    room_id: RoomId
+    read_until: int
 
 
 def tell_owner(work: UnitOfWork, at: int, kind: str, node_id: str, content: JsonObject) -> None:
@@ -59,26 +91,38 @@ def tell_owner(work: UnitOfWork, at: int, kind: str, node_id: str, content: Json
 def untold(view: View, limit: int = 100) -> list[Notice]:
     """Notices that were not shown yet, oldest first."""
     query = select(notices).where(notices.c.is_told.is_(False)).order_by(notices.c.number)
-    return [_notice(*row) for row in view.all(query.limit(limit))]
+    return [_notice(row) for row in view.all(query.limit(limit))]
 
 
 def newest(view: View, limit: int = 100) -> list[Notice]:
     """The newest notices, newest first."""
     query = select(notices).order_by(notices.c.number.desc()).limit(limit)
-    return [_notice(*row) for row in view.all(query)]
+    return [_notice(row) for row in view.all(query)]
 
 
-def mark_told(work: UnitOfWork, number: int) -> None:
-    """The owner has been shown this notice."""
-    work.execute(update_table(notices).where(notices.c.number == number).values(is_told=True))
+def mark_told(work: UnitOfWork, number: int, event_id: EventId | None = None) -> None:
+    """The owner has been shown this notice, by a message of that ID."""
+    told = {"is_told": True, "event_id": event_id}
+    work.execute(update_table(notices).where(notices.c.number == number).values(**told))
 
 
-def _notice(
-    number: int,
-    at: int,
-    kind: str,
-    node_id: str,
-    content: bytes,
-    is_told: bool,  # noqa: FBT001
-) -> Notice:
-    return Notice(number, at, kind, node_id, orjson.loads(content), is_told)
+def find_by_event(view: View, event_id: EventId) -> Notice | None:
+    """The notice that a message told."""
+    row = view.one_or_none(select(notices).where(notices.c.event_id == event_id))
+    return None if row is None else _notice(row)
+
+
+def find_room(view: View, user_id: UserId) -> NoticeRoom | None:
+    """The room in which a user is told things."""
+    row = view.one_or_none(select(notice_rooms).where(notice_rooms.c.user_id == user_id))
+    return None if row is None else NoticeRoom(*row)
+
+
+def save_room(work: UnitOfWork, room: NoticeRoom) -> None:
+    """Keep where a user is told things, and how far the answers are read."""
+    work.upsert(notice_rooms, asdict(room))
+
+
+def _notice(row: Row[Any]) -> Notice:
+    values = row._asdict()
+    return Notice(**values | {"content": orjson.loads(values["content"])})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from federation.connections_room.worker import ConnectionsRoom
 from federation.desk import DONE
 from federation.lines import Line
 from homeserver.matrix.identifiers import ServerName
@@ -33,7 +34,16 @@ def what_waits(servers: Iterable[SimulatedServer], network: Network) -> list[str
                 found.append(f"{server.name} has something for {other.name}")
             if line.peer in server.built.database.read(waiting_events.peers_unanswered):
                 found.append(f"{server.name} has to ask {other.name} for something")
-    return found
+    return found + _what_owners_wait_for(running.values())
+
+
+def _what_owners_wait_for(servers: Iterable[SimulatedServer]) -> list[str]:
+    """Notices that are not told, orders that are not obeyed."""
+    return [
+        f"{server.name} has something to tell its owner, or to obey"
+        for server in servers
+        if server.built.services[ConnectionsRoom].has_something_to_do
+    ]
 
 
 def who_shakes_hands(servers: Iterable[SimulatedServer]) -> list[str]:

@@ -1,0 +1,225 @@
+"""Do what the owner ordered in the Connections room, by the same verbs as every other way."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from federation import grant_words, shown_names
+from federation.connections_room import telling
+from federation.connections_room.orders import Order
+from federation.overview import Overview
+from federation.peers import Peers
+from federation.sentences import STANDINGS
+from homeserver import errors
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
+from homeserver.ports import Clock
+from homeserver.storage import notices
+from homeserver.storage.database import Database
+from homeserver.storage.notices import Notice
+from homeserver.storage.peers import Peer
+
+HOW = "Connections room"
+_MOST_LISTED = 50
+_YES = frozenset({telling.YES, "\u2714", "\U0001f44d", "\U0001f197"})
+_NO = frozenset({telling.NO, "\u2716", "\U0001f44e"})
+_FLAGS = {"ask": "asks_owner", "scanned": "scanned", "knock": "knock"}
+
+HELP = """\
+invite [ask] [scanned] [knock] [for=NODE] [grants=SET]: a link that connects one person, once
+connect LINK [grants=SET]: say yes to somebody's link
+list: your connections; show NAME: one of them, with the words to compare
+accept NAME, decline NAME: answer a request; cancel NAME: take your yes back
+edit NAME media=0 presence=on expires_at=2026-12-31 [grants=SET]: what they may do
+pause NAME, resume NAME, pause all, resume all
+revoke NAME: end a connection for good; block NAME, unblock NAME
+dismiss NAME: go on after an alarm
+NAME is a server name, a node id, a user ID or their own name."""
+
+Verb = Callable[[Peers, ServerName], Awaitable[None]]
+_VERBS: Mapping[str, tuple[Verb, str]] = {
+    "accept": (lambda owner, peer: owner.accept(peer, HOW), "accepted; their side finishes it."),
+    "decline": (lambda owner, peer: owner.decline(peer, HOW), "declined."),
+    "cancel": (lambda owner, peer: owner.cancel(peer, HOW), "your yes is taken back."),
+    "pause": (lambda owner, peer: owner.pause(peer, how=HOW), "paused; nothing is lost."),
+    "resume": (lambda owner, peer: owner.resume(peer, HOW), "resumed."),
+    "block": (lambda owner, peer: owner.block(peer, HOW), "blocked."),
+    "unblock": (lambda owner, peer: owner.unblock(peer, HOW), "unblocked."),
+    "dismiss": (lambda owner, peer: owner.dismiss_alarm(peer, HOW), "the alarm is dismissed."),
+}
+# What a reaction to a notice means, by its kind: yes, no, never.
+_REACTIONS: Mapping[str, Mapping[str, str]] = {
+    "request": {"yes": "accept", "no": "decline", "never": "block"},
+    "warning": {"yes": "resume", "no": "revoke"},
+    "alarm": {"yes": "dismiss", "no": "revoke"},
+    "paused": {"yes": "resume", "no": "revoke"},
+    "revoke": {"yes": "revoke now"},
+}
+
+
+class Obeying:
+    """Carries orders out; each gives a sentence, or None where a notice says the rest."""
+
+    def __init__(self, database: Database, clock: Clock, peers: Peers, overview: Overview) -> None:
+        self._database = database
+        self._clock = clock
+        self._peers = peers
+        self._overview = overview
+
+    async def obey(self, order: Order) -> str | None:
+        """Do it, or say in a sentence why not. Never raises what the owner can cause."""
+        try:
+            if order.reacts_to is not None:
+                return await self._react(order)
+            return await self._command(*order.words) if order.words else None
+        except errors.HomeserverError as error:
+            return str(error)
+
+    async def _command(self, verb: str, *words: str) -> str | None:
+        if verb in _VERBS or verb == "revoke":
+            if words == ("all",) and verb in ("pause", "resume"):
+                return await self._everything(is_paused=verb == "pause")
+            if not words:
+                return f"Say whom: {verb} NAME."
+            return await self._take(verb, self._peers.resolve(" ".join(words)))
+        command = _COMMANDS.get(verb)
+        if command is None:
+            return f"I do not know {shown_names.safe(verb)}. Write help for what I know."
+        return await command(self, words)
+
+    async def _take(self, verb: str, peer: Peer) -> str | None:
+        if verb == "revoke":
+            await self._ask_to_revoke(peer)
+            return None
+        if verb == "revoke now":
+            await self._peers.revoke(peer.server_name)
+            return f"{called(peer)}: the connection has ended. What they received stays with them."
+        step, done = _VERBS[verb]
+        await step(self._peers, peer.server_name)
+        return f"{called(peer)}: {done}"
+
+    async def _react(self, order: Order) -> str | None:
+        answered = order.reacts_to
+        assert answered is not None  # noqa: S101 - asked by the caller
+        notice = self._database.read(lambda view: notices.find_by_event(view, answered))
+        if notice is None:
+            return None
+        verb = _REACTIONS.get(notice.kind, {}).get(_meaning(order.reaction))
+        peer = self._meant(notice) if verb is not None else None
+        return None if verb is None or peer is None else await self._take(verb, peer)
+
+    def _meant(self, notice: Notice) -> Peer | None:
+        """Whom a notice is about: of a link used twice the first, who is connected."""
+        if notice.kind == "warning":
+            used_by = notice.content.get("used_by", [])
+            return self._peers.resolve(used_by[0]["server_name"]) if len(used_by) == 1 else None
+        return self._peers.resolve(notice.node_id)
+
+    async def _ask_to_revoke(self, peer: Peer) -> None:
+        content: JsonObject = {"server_name": peer.server_name, "name": peer.name}
+        now = self._clock.now_ms()
+        await self._database.write(
+            lambda work: notices.tell_owner(work, now, "revoke", peer.node_id, content)
+        )
+
+    async def _everything(self, *, is_paused: bool) -> str:
+        await self._peers.pause_everything(is_paused=is_paused, how=HOW)
+        if is_paused:
+            return "Everything is paused, with everybody; `resume all` ends that."
+        return "Resumed; who was paused singly stays so."
+
+    async def help(self, _words: Sequence[str]) -> str:
+        """What can be ordered."""
+        return HELP
+
+    async def list(self, _words: Sequence[str]) -> str:
+        """Every connection, a line each."""
+        known = self._peers.load_all()
+        lines = [f"{called(peer)}: {peer.standing}" for peer in known[:_MOST_LISTED]]
+        if len(known) > _MOST_LISTED:
+            lines.append(f"and {len(known) - _MOST_LISTED} more")
+        if self._overview.status()["everything_paused"]:
+            lines.insert(0, "Everything is paused.")
+        return "\n".join(lines) or "You have no connections yet. `invite` makes a link."
+
+    async def show(self, words: Sequence[str]) -> str:
+        """One connection, explained."""
+        peer = self._peers.resolve(" ".join(words))
+        shown = self._overview.peer(peer)
+        may = ", ".join(f"{name} {value}" for name, value in shown["grants_given"].items() if value)
+        return "\n".join(
+            [
+                f"{called(peer)}: {shown['meaning'] or STANDINGS[peer.standing]}",
+                f"Node id: {peer.node_id}",
+                f"Words to compare: {shown['words']}",
+                f"They may: {may or 'nothing'}",
+            ]
+        )
+
+    async def invite(self, words: Sequence[str]) -> str:
+        """A new link."""
+        options, flags = _options(words, ("for", "grants"))
+        unknown = flags - set(_FLAGS)
+        if unknown:
+            raise errors.InvalidParam(f"invite does not know {shown_names.safe(min(unknown))}.")
+        how = "knock" if "knock" in flags else "scanned" if "scanned" in flags else "link"
+        issued = await self._peers.invite(
+            how,
+            asks_owner="ask" in flags,
+            expected=options.get("for"),
+            grant_set=options.get("grants"),
+        )
+        return (
+            "Send this link privately: whoever opens it first is connected with you. It works "
+            f"once.\n{issued.link}"
+            if how != "knock"
+            else f"Whoever opens this link asks to connect; you are asked each time.\n{issued.link}"
+        )
+
+    async def connect(self, words: Sequence[str]) -> str:
+        """Open somebody's link."""
+        options, links = _options(words, ("grants",))
+        if len(links) != 1:
+            return "Say which: connect LINK."
+        server = await self._peers.connect(links.pop(), "link", options.get("grants"))
+        return f"You said yes to {server}; you will be told when the connection stands."
+
+    async def edit(self, words: Sequence[str]) -> str:
+        """Other grants."""
+        first = next((at for at, word in enumerate(words) if "=" in word), len(words))
+        peer = self._peers.resolve(" ".join(words[:first]))
+        options, _ = _options(words[first:], ("grants",))
+        rest = [word for word in words[first:] if not word.startswith("grants=")]
+        changes: JsonObject = {}
+        if rest or not options:
+            changes = grant_words.read(rest, self._clock.now_ms())
+        await self._peers.edit_grants(peer.server_name, changes, HOW, options.get("grants"))
+        return f"{called(peer)}: changed, from the next word on."
+
+
+_COMMANDS: Mapping[str, Callable[[Obeying, Sequence[str]], Awaitable[str]]] = {
+    "help": Obeying.help,
+    "list": Obeying.list,
+    "show": Obeying.show,
+    "invite": Obeying.invite,
+    "connect": Obeying.connect,
+    "edit": Obeying.edit,
+}
+
+
+def called(peer: Peer) -> str:
+    """A peer as the owner reads of it."""
+    return telling.who({"name": peer.name, "server_name": peer.server_name})
+
+
+def _meaning(reaction: str) -> str:
+    if reaction in _YES:
+        return "yes"
+    if reaction in _NO:
+        return "no"
+    return "never" if reaction == telling.NEVER else ""
+
+
+def _options(words: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], set[str]]:
+    """`name=value` of some names, and the other words."""
+    pairs = [word.partition("=") for word in words]
+    options = {name: value for name, found, value in pairs if found and name in names}
+    return options, {word for word in words if word.partition("=")[0] not in options}

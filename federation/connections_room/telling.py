@@ -1,0 +1,124 @@
+"""What the owner reads in the Connections room. Pure: values in, sentences out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from federation import shown_names
+from homeserver.matrix.canonical_json import JsonObject
+
+YES, NO, NEVER = "\u2705", "\u274c", "\U0001f6ab"
+
+_COMPARE = (
+    "Compare these words with the ones on their screen, by voice: {words}. "
+    "If they differ, somebody is in between."
+)
+
+
+def text_of(kind: str, content: JsonObject, known_names: Iterable[str] = ()) -> str:
+    """A notice in sentences. Names from strangers are shown safely, with what is odd about them."""
+    tell = _TEXTS.get(kind)
+    if tell is None:
+        return f"Something happened: {shown_names.safe(kind)}, {who(content)}."
+    return tell(content, known_names)
+
+
+def who(content: Mapping[str, Any]) -> str:
+    """A peer by its own name, marked as such, and the server, which nobody else can have."""
+    name, server = content.get("name"), shown_names.safe(str(content.get("server_name") or "?"))
+    return f"{shown_names.quoted(name)} at {server}" if name else server
+
+
+def _request(content: JsonObject, known_names: Iterable[str]) -> str:
+    lines = [
+        f"{who(content)} asks to connect with you.",
+        *shown_names.warnings(str(content.get("name") or ""), known_names),
+        _COMPARE.format(words=content.get("words", "?")),
+        f"Answer with a reaction: {YES} accept, {NO} decline, {NEVER} block.",
+        "Until you do, nothing of theirs reaches you.",
+    ]
+    return "\n".join(lines)
+
+
+def _connected(content: JsonObject, known_names: Iterable[str]) -> str:
+    odd = shown_names.warnings(str(content.get("name") or ""), known_names)
+    return "\n".join([f"You are connected with {who(content)}.", *odd])
+
+
+def _warning(content: JsonObject, known_names: Iterable[str]) -> str:
+    used_by = list(content.get("used_by", []))
+    first = " and ".join(_with_words(one) for one in used_by) or "somebody"
+    lines = [
+        "An invitation of yours was used a second time, and may have come into wrong hands.",
+        f"The first was {first}.",
+        f"The second, who was refused, was {_with_words(content)}.",
+        *shown_names.warnings(str(content.get("name") or ""), known_names),
+    ]
+    if used_by:
+        lines.append(
+            "If the first is the one you meant, go on with "
+            f"{YES} if it is paused; {NO} ends that connection."
+        )
+    return "\n".join(lines)
+
+
+def _with_words(content: Mapping[str, Any]) -> str:
+    return f"{who(content)} (words: {content.get('words', '?')})"
+
+
+def _alarm(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"Alarm: traffic with {who(content)} is stopped, because {content.get('reason', '?')}. "
+        f"Ask them by another way. {YES} goes on as before; {NO} ends the connection."
+    )
+
+
+def _paused(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"What {who(content)} may do has ended, so the connection is paused. "
+        f"{YES} resumes it, after `edit NAME expires_at=never`; {NO} ends it."
+    )
+
+
+def _revoke(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"End the connection with {who(content)}? Keys, queues and routes are deleted, and only a "
+        f"new invitation begins another. What they have received stays with them. {YES} ends it."
+    )
+
+
+def _device(content: JsonObject, _known: Iterable[str]) -> str:
+    name = shown_names.quoted(str(content.get("name") or content.get("device_id") or "?"))
+    return (
+        f"A new device logged in: {name} ({shown_names.safe(str(content.get('device_id')))}). "
+        "If that was not you, remove it in your client and change your password."
+    )
+
+
+def _plain(sentence: str) -> Callable[[JsonObject, Iterable[str]], str]:
+    return lambda content, _known: sentence.format(who=who(content))
+
+
+_TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
+    "request": _request,
+    "connected": _connected,
+    "warning": _warning,
+    "alarm": _alarm,
+    "paused": _paused,
+    "revoke": _revoke,
+    "device": _device,
+    "expired": _plain("The connection with {who} did not come about in time."),
+    "goodbye": _plain("{who} has ended the connection, and said so."),
+    "keys_renewed": _plain("{who} has renewed its keys in the way that was agreed before."),
+    "handshake_failed": _plain(
+        "Somebody else answered in the place of {who}. Nothing was agreed with him; your request "
+        "is repeated. Ask for a new link by another way if it lasts."
+    ),
+    "link_refused": _plain(
+        "{who} refuses the link that you opened: it was used already, has expired or was "
+        "withdrawn. Ask for another one, and write `cancel` with their server's name."
+    ),
+    "invitation_expired": _plain(
+        "An invitation of yours has ended, and nobody had used it. Whoever has the link needs a "
+        "new one."
+    ),
+}

@@ -1,0 +1,34 @@
+"""The room in which the server speaks to its owner: built here, and told of new devices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from federation.connections_room.obeying import Obeying
+from federation.connections_room.room import OwnersRoom
+from federation.connections_room.worker import ConnectionsRoom
+from federation.overview import Overview
+from federation.peers import Peers
+from homeserver.accounts.login import LogIn
+from homeserver.app.foundation import Foundation
+from homeserver.ports import Requester
+from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.sending import RoomSender
+from homeserver.storage import accounts, notices
+from homeserver.storage.unit_of_work import UnitOfWork
+
+
+def build(base: Foundation, services: Mapping[type, Any]) -> ConnectionsRoom:
+    """Build it, and let it hear what the owner writes and who logs in."""
+    room = OwnersRoom(base.local, base.owner, services[RoomCreator])
+    obeying = Obeying(base.database, base.clock, services[Peers], services[Overview])
+    built = ConnectionsRoom(base.database, base.clock, room, obeying)
+    services[RoomSender].when_sent.append(built.hear)
+
+    def announce(work: UnitOfWork, requester: Requester, name: str | None) -> None:
+        """A first device is the owner's own doing; any further one is worth a word."""
+        if accounts.list_devices(work, requester.user_id):
+            content = {"device_id": requester.device_id, "name": name}
+            notices.tell_owner(work, base.clock.now_ms(), "device", "", content)
+
+    services[LogIn].when_new_device.append(announce)
+    return built
