@@ -22,7 +22,7 @@ from homeserver.sync.asking import Asked
 from homeserver.sync.changes import Changes
 from homeserver.sync.filters import RoomEventFilter
 from homeserver.sync.room_parts import RoomPart
-from homeserver.sync.showing import Shown
+from homeserver.sync.showing import Manner, Shown
 from homeserver.sync.unread import UnreadRooms
 
 
@@ -55,15 +55,13 @@ def device_keys(view: View, requester: Requester, now_ms: int) -> JsonObject:
 
 def _rooms(view: View, asked: Asked, changes: Changes) -> JsonObject:
     parts = [*changes.joined, *changes.left]
-    timelines = showing.timelines(
-        view, [part.slice for part in parts], asked.requester, asked.now_ms
-    )
+    manner = Manner(asked.requester, asked.now_ms, asked.wish.filter.event_format == "federation")
+    timelines = showing.timelines(view, [part.slice for part in parts], manner)
     states = showing.states(
         view,
         list(chain.from_iterable(part.state for part in parts)),
         asked.wish.filter.room.state,
-        asked.requester,
-        asked.now_ms,
+        manner,
     )
     join: JsonObject = {}
     counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)

@@ -5,9 +5,9 @@ Spec: client-server-api#filtering
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from homeserver import errors
 from homeserver.matrix import canonical_json, globs
@@ -16,19 +16,34 @@ from homeserver.matrix.identifiers import RoomId
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 500
 
-Names = tuple[str, ...]
+# JSON has lists only; what stands in them is looked at strictly.
+_LIST = Field(strict=False)
+Names = Annotated[tuple[Annotated[str, Field(strict=True)], ...], _LIST]
+UserIds = Annotated[tuple[Annotated[str, Field(strict=True, pattern="^@")], ...], _LIST]
+RoomIds = Annotated[tuple[Annotated[str, Field(strict=True, pattern="^!")], ...], _LIST]
 
 
-class EventFilter(BaseModel):
+class _Part(BaseModel):
+    """A part of a filter: types as the specification has them; null is as if left out."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class EventFilter(_Part):
     """Which events to give, and how many."""
-
-    model_config = ConfigDict(frozen=True)
 
     limit: int = Field(default=DEFAULT_LIMIT, ge=0)
     types: Names | None = None
     not_types: Names = ()
-    senders: Names | None = None
-    not_senders: Names = ()
+    senders: UserIds | None = None
+    not_senders: UserIds = ()
 
     @property
     def bounded_limit(self) -> int:
@@ -65,8 +80,8 @@ class EventFilter(BaseModel):
 class RoomEventFilter(EventFilter):
     """Which events of which rooms to give."""
 
-    rooms: Names | None = None
-    not_rooms: Names = ()
+    rooms: RoomIds | None = None
+    not_rooms: RoomIds = ()
     contains_url: bool | None = None
     lazy_load_members: bool = False
     include_redundant_members: bool = False
@@ -86,13 +101,11 @@ class RoomEventFilter(EventFilter):
         return self.contains_url is None or ("url" in content) == self.contains_url
 
 
-class RoomFilter(BaseModel):
+class RoomFilter(_Part):
     """Which rooms to give, and what of them."""
 
-    model_config = ConfigDict(frozen=True)
-
-    rooms: Names | None = None
-    not_rooms: Names = ()
+    rooms: RoomIds | None = None
+    not_rooms: RoomIds = ()
     include_leave: bool = False
     state: RoomEventFilter = RoomEventFilter()
     timeline: RoomEventFilter = RoomEventFilter()
@@ -104,14 +117,14 @@ class RoomFilter(BaseModel):
         return _allows_room(self.rooms, self.not_rooms, room_id)
 
 
-class Filter(BaseModel):
+class Filter(_Part):
     """Everything a client may ask to leave out.
 
-    `event_fields` and the `federation` format are not followed: a server may give more.
+    `event_fields` is not followed: a server may give more.
     """
 
-    model_config = ConfigDict(frozen=True)
-
+    event_fields: Names | None = None
+    event_format: Literal["client", "federation"] = "client"
     presence: EventFilter = EventFilter()
     account_data: EventFilter = EventFilter()
     room: RoomFilter = RoomFilter()

@@ -57,7 +57,7 @@ def _changed_rooms(view: View, asked: Asked) -> Sections:
     moved = {
         one.room_id: one
         for one in rooms.memberships_since(view, asked.user_id, asked.after)
-        if not one.is_forgotten and allows(one.room_id)
+        if allows(one.room_id)
     }
     _check_present(moved.values(), asked)
     joined = {room_id for room_id, one in moved.items() if one.membership == "join"}

@@ -1,6 +1,7 @@
 """Events, receipts and account data as both kinds of sync show them."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from itertools import chain
 
 import orjson
@@ -23,38 +24,53 @@ Shown = dict[EventId, JsonObject]
 _LOADED_AT_ONCE = 500
 
 
-def timelines(view: View, several: Iterable[Slice], requester: Requester, now_ms: int) -> Shown:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to show events: to which device, when, and whether as servers send them to each other.
+
+    Spec: client-server-api#room-event-format
+    """
+
+    requester: Requester
+    now_ms: int
+    is_federation: bool = False
+
+
+def timelines(view: View, several: Iterable[Slice], manner: Manner) -> Shown:
     """The events of some timelines, by their IDs."""
     slices = list(several)
     shown: Shown = {}
     for has_related in (True, False):
         chosen = [one for one in slices if _may_be_related(one) is has_related]
         timeline: list[StoredEvent] = list(chain.from_iterable(one.events for one in chosen))
+        if manner.is_federation:
+            shown.update({one.event.event_id: one.event.pdu for one in timeline})
+            continue
         for event in client_format.client_events(
-            view, timeline, requester, now_ms, with_aggregations=has_related
+            view, timeline, manner.requester, manner.now_ms, with_aggregations=has_related
         ):
             shown[event["event_id"]] = without_room(event)
     return shown
 
 
 def states(
-    view: View,
-    ids: Collection[EventId],
-    wanted: RoomEventFilter | None,
-    requester: Requester,
-    now_ms: int,
+    view: View, ids: Collection[EventId], wanted: RoomEventFilter | None, manner: Manner
 ) -> Shown:
     """Events of states, as far as a filter lets them pass."""
     several = list(ids)
     shown: Shown = {}
     for start in range(0, len(several), _LOADED_AT_ONCE):
         found = events.load_events(view, several[start : start + _LOADED_AT_ONCE])
-        for stored in veils.shown(view, requester.user_id, found.values()):
+        for stored in veils.shown(view, manner.requester.user_id, found.values()):
             if wanted is None or _passes(wanted, stored):
-                shown[stored.event.event_id] = without_room(
-                    client_format.client_event(stored, requester, now_ms)
-                )
+                shown[stored.event.event_id] = _state(stored, manner)
     return shown
+
+
+def _state(stored: StoredEvent, manner: Manner) -> JsonObject:
+    if manner.is_federation:
+        return stored.event.pdu
+    return without_room(client_format.client_event(stored, manner.requester, manner.now_ms))
 
 
 def without_room(event: JsonObject) -> JsonObject:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from homeserver.ephemeral.reading import Read
 from homeserver.matrix import push_rules
 from homeserver.matrix.identifiers import RoomId
 from homeserver.push import Counts, PushRules, UnreadCounts
 from homeserver.push.rules import Place
+from homeserver.storage.newest import load_newest
 from tests.rooms.servers import Server, running
 
 
@@ -27,12 +29,15 @@ class Pair:
 
     def counts(self) -> Counts:
         return self.alice.database.read(
-            lambda view: self.unread.count(
-                view,
-                self.alice.user,
-                self.room_id,
-                self.read_up_to,
-                self.alice.database.position,
+            lambda view: (
+                self.unread.count(
+                    view,
+                    self.alice.user,
+                    self.room_id,
+                    Read(self.read_up_to),
+                    self.alice.database.position,
+                    load_newest(view).account_data,
+                ).total
             )
         )
 

@@ -1,3 +1,4 @@
+import orjson
 import pytest
 
 from homeserver import errors
@@ -64,3 +65,32 @@ def test_what_is_no_filter_is_refused(text: str) -> None:
 
 def test_unknown_parts_of_a_filter_are_let_through() -> None:
     assert filters.parse('{"x": 1, "room": {"y": 2}}') == filters.EVERYTHING
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"room": {"timeline": {"limit": "10"}}},
+        {"room": {"timeline": {"types": "m.room.message"}}},
+        {"room": {"timeline": {"types": [1]}}},
+        {"room": {"rooms": ["nonsense"]}},
+        {"room": {"not_rooms": ["@user:example.org"]}},
+        {"room": {"state": {"senders": ["!room"]}}},
+        {"room": {"timeline": {"lazy_load_members": 1}}},
+        {"room": {"include_leave": "yes"}},
+        {"room": []},
+        {"presence": {"not_senders": ["nobody"]}},
+        {"event_format": "other"},
+        {"event_fields": "content"},
+    ],
+)
+def test_wrong_types_and_bad_ids_are_refused(definition: object) -> None:
+    with pytest.raises(errors.InvalidParam):
+        filters.parse(orjson.dumps(definition))
+
+
+def test_null_is_as_if_left_out() -> None:
+    wanted = filters.parse(b'{"room": {"rooms": null, "timeline": {"types": null, "limit": null}}}')
+    assert wanted == filters.EVERYTHING.model_copy(update={"room": wanted.room})
+    assert wanted.room.timeline.is_open
+    assert wanted.room.rooms is None

@@ -140,9 +140,13 @@ async def test_a_ban_is_told(alice: Alice) -> None:
     assert ban["content"] == {"membership": "ban", "reason": "no"}
 
 
-async def test_a_forgotten_room_is_not_shown(alice: Alice) -> None:
+async def test_leaving_a_room_that_was_forgotten_is_told_once(alice: Alice) -> None:
     room_id = await alice.create()
     since = (await alice.sync())["next_batch"]
     await alice.member(room_id, ALICE, "leave")
     await alice.database.write(lambda work: rooms.forget_room(work, room_id, ALICE))
-    assert "rooms" not in await alice.sync(since)
+    answer = await alice.sync(since)
+    assert set(answer["rooms"]["leave"]) == {room_id}
+    assert "rooms" not in await alice.sync(answer["next_batch"])
+    everything = await alice.sync(filter={"room": {"include_leave": True}})
+    assert "rooms" not in everything

@@ -130,7 +130,7 @@ def _tell(
 def _leave(asked: Asked, plan: Plan, room_id: RoomId, told: ToldRoom | None) -> None:
     """The user went out of a room by themselves: a device that knows it is told so, once."""
     moved = plan.news.moved.get(room_id)
-    if told is None or moved is None or moved.is_forgotten:
+    if told is None or moved is None:
         return
     since = asked.after if told.until is None else told.until
     config = RoomConfig(told.timeline_limit, asked.connection.config(told.config))

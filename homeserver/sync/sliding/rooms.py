@@ -19,7 +19,7 @@ from homeserver.storage.unit_of_work import View
 from homeserver.sync import showing, summaries, timelines, unread
 from homeserver.sync.filters import RoomEventFilter
 from homeserver.sync.room_state_changes import MEMBER
-from homeserver.sync.showing import Shown
+from homeserver.sync.showing import Manner, Shown
 from homeserver.sync.sliding import bumping, room_states
 from homeserver.sync.sliding.asking import Asked, RoomPlan
 from homeserver.sync.sliding.planning import Plan
@@ -52,7 +52,7 @@ def write(view: View, asked: Asked, plan: Plan) -> dict[RoomId, JsonObject]:
         for one in plan.rooms
         if one.membership.membership not in _OUTSIDE
     ]
-    shown = showing.timelines(view, [one.slice for one in parts], asked.requester, asked.now_ms)
+    shown = showing.timelines(view, [one.slice for one in parts], _manner(asked))
     states = _load_states(view, asked, parts)
     written: dict[RoomId, JsonObject] = {
         one.room_id: _outside(view, asked, one)
@@ -102,7 +102,11 @@ def _load_states(view: View, asked: Asked, parts: Sequence[_Part]) -> Shown:
         if part.summary is not None:
             places += [(MEMBER, user_id) for user_id in part.summary.heroes or ()]
         ids.update(part.slice.at_end[key] for key in places if key in part.slice.at_end)
-    return showing.states(view, ids, None, asked.requester, asked.now_ms)
+    return showing.states(view, ids, None, _manner(asked))
+
+
+def _manner(asked: Asked) -> Manner:
+    return Manner(asked.requester, asked.now_ms)
 
 
 def _outside(view: View, asked: Asked, plan: RoomPlan) -> JsonObject:
