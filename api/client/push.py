@@ -1,18 +1,24 @@
-"""Push rules, and pushers, of which there are none yet.
+"""Push rules, pushers, and what the owner was notified of.
 
 Spec: client-server-api#push-notifications
 """
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from api.routing import JsonBody, Query, Routes
+from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
+from homeserver.push.history import NotificationHistory
+from homeserver.push.pushers import Address, Pushers
 from homeserver.push.rules import Place, PushRules
 
 routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
+
+_LONGEST = 1_000
+_LARGEST_PAGE = 100
 
 
 class PlaceQuery(BaseModel):
@@ -32,6 +38,37 @@ class ActionsBody(BaseModel):
     """What a rule does."""
 
     actions: list[Any]
+
+
+class PusherDataBody(BaseModel):
+    """Where the gateway is, and how much it is told. What else stands there goes to it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    url: StrictStr | None = Field(None, max_length=_LONGEST)
+    format: StrictStr | None = Field(None, max_length=_LONGEST)
+
+
+class PusherBody(BaseModel):
+    """A pusher."""
+
+    app_id: StrictStr = Field(min_length=1, max_length=64)
+    pushkey: StrictStr = Field(min_length=1, max_length=512)
+    kind: Literal["http"] | None
+    app_display_name: StrictStr | None = Field(None, max_length=_LONGEST)
+    device_display_name: StrictStr | None = Field(None, max_length=_LONGEST)
+    profile_tag: StrictStr | None = Field(None, max_length=_LONGEST)
+    lang: StrictStr = Field("en", max_length=64)
+    data: PusherDataBody | None = None
+    append: StrictBool = False
+
+
+class NotificationsQuery(BaseModel):
+    """Where to go on, how many, and which."""
+
+    start: str | None = Field(None, alias="from")
+    limit: int = Field(20, ge=0)
+    only: str | None = None
 
 
 @routes.get("/pushrules/")
@@ -137,10 +174,40 @@ async def set_actions(
 
 
 @routes.get("/pushers")
-async def list_pushers(requester: Requester) -> JsonObject:
-    """None: this server pushes to no gateway yet.
+async def list_pushers(requester: Requester, pushers: Pushers) -> JsonObject:
+    """The gateways that are told when something happens.
 
     Spec: client-server-api#get_matrixclientv3pushers
     """
-    del requester
-    return {"pushers": []}
+    return {"pushers": pushers.list_all(requester)}
+
+
+@routes.post("/pushers/set")
+async def set_pusher(requester: Requester, body: PusherBody, pushers: Pushers) -> JsonObject:
+    """Add, change or, with the kind null, delete a pusher.
+
+    Spec: client-server-api#post_matrixclientv3pushersset
+    """
+    address = Address(body.app_id, body.pushkey)
+    if body.kind is None:
+        await pushers.delete(requester, address)
+        return {}
+    if body.data is None or body.app_display_name is None or body.device_display_name is None:
+        raise errors.MissingParam("A pusher needs data, app_display_name and device_display_name.")
+    shown = body.model_dump(exclude_none=True, exclude={"app_id", "pushkey", "append"})
+    await pushers.put(requester, address, shown)
+    return {}
+
+
+@routes.get("/notifications")
+async def list_notifications(
+    requester: Requester, page: Query[NotificationsQuery], history: NotificationHistory
+) -> JsonObject:
+    """What the owner was notified of, newest first.
+
+    Spec: client-server-api#get_matrixclientv3notifications
+    """
+    limit = max(1, min(page.limit, _LARGEST_PAGE))
+    return await history.page(
+        requester, page.start, limit, only_highlights=page.only == "highlight"
+    )

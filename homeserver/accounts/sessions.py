@@ -16,7 +16,7 @@ from homeserver import errors
 from homeserver.encryption import device_keys
 from homeserver.matrix.identifiers import DeviceId, UserId
 from homeserver.ports import Clock, Entropy, Requester
-from homeserver.storage import accounts, sync_connections
+from homeserver.storage import accounts, pushers, sync_connections
 from homeserver.storage.accounts import Device, Token
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -132,6 +132,7 @@ class Sessions:
     def end_within(self, work: UnitOfWork, user_id: UserId, device_ids: Sequence[DeviceId]) -> None:
         """`end` as a part of something larger."""
         accounts.delete_devices(work, user_id, device_ids)
+        pushers.delete_pushers_of_devices(work, user_id, device_ids)
         device_keys.forget_devices(work, user_id, device_ids)
         sync_connections.delete_connections_of_devices(work, user_id, device_ids)
         self.forget_tokens(work, user_id, device_ids)

@@ -27,6 +27,8 @@ from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
 from homeserver.matrix.identifiers import UserId, is_user_id
 from homeserver.media import Media, MediaSettings, RemoteFiles
 from homeserver.ports import PeerNetwork
+from homeserver.push.history import NotificationHistory
+from homeserver.push.pushers import Pushers
 from homeserver.push.rules import PushRules
 from homeserver.push.unread import UnreadCounts
 from homeserver.rooms.aliases import RoomAliases
@@ -110,6 +112,8 @@ def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[An
         ClientConfig(base.database),
         Filters(base.database),
         PushRules(base.database),
+        Pushers(base.database, base.clock, base.config.push.gateways),
+        NotificationHistory(base.database, base.clock),
         BaseUrl(next(iter(base.config.server.public_urls), None)),
     ]
 

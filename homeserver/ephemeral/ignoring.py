@@ -20,12 +20,13 @@ class IgnoredUsers:
         """The users ignored; `newest` is the position of the newest change of account data."""
         read_at, ignored = self._known.get(user_id, (-1, frozenset()))
         if read_at != newest:
-            ignored = _read(view, user_id)
+            ignored = ignored_by(view, user_id)
             self._known[user_id] = (newest, ignored)
         return ignored
 
 
-def _read(view: View, user_id: UserId) -> frozenset[UserId]:
+def ignored_by(view: View, user_id: UserId) -> frozenset[UserId]:
+    """The users that a user ignores, read from the database."""
     content = account_data.find_account_data(view, user_id, None, _TYPE)
     ignored = content.get("ignored_users") if content is not None else None
     return frozenset(ignored) if isinstance(ignored, dict) else frozenset()

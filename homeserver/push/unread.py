@@ -16,10 +16,9 @@ from homeserver.matrix import push_rules
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
-from homeserver.matrix.push_rules import Circumstances
-from homeserver.push import rules
-from homeserver.rooms import state, veils
-from homeserver.storage import events, relations, room_state, rooms
+from homeserver.push import judging, rules
+from homeserver.rooms import veils
+from homeserver.storage import events, relations
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View
 
@@ -171,7 +170,7 @@ def _counted(notifying: Sequence[_Notifying]) -> Unread:
 def _notifying(
     view: View, user_id: UserId, ruleset: JsonObject, unread: Sequence[tuple[int, Event]]
 ) -> list[_Notifying]:
-    circumstances = _circumstances(view, user_id, unread[0][1].room_id)
+    circumstances = judging.circumstances_of(view, user_id, unread[0][1].room_id)
     if circumstances is None:
         return []
     judged = [
@@ -183,16 +182,3 @@ def _notifying(
         for position, event, outcome in judged
         if outcome.notify
     ]
-
-
-def _circumstances(view: View, user_id: UserId, room_id: RoomId) -> Circumstances | None:
-    current = room_state.current_state(view, room_id)
-    if state.CREATE not in current:
-        return None
-    membership = rooms.find_membership(view, room_id, user_id)
-    return Circumstances(
-        user_id,
-        membership.display_name if membership else None,
-        len(veils.members(view, room_id, rooms.JOINED)),
-        state.power_levels(view, current),
-    )

@@ -48,6 +48,8 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName, UserId
 from homeserver.ports import PeerFile, SystemEntropy
 from homeserver.push import PushRules
+from homeserver.push.history import NotificationHistory
+from homeserver.push.pushers import Pushers
 from homeserver.storage.database import Database
 
 Client = TestClient[web.Request, web.Application]
@@ -59,6 +61,7 @@ BOBS = ServerName("bob.example")
 PASSWORD = "correct horse"
 PASSWORD_HASH = passwords.hash_at_once(PASSWORD)
 V3 = "/_matrix/client/v3"
+GATEWAY = "https://push.example/_matrix/push/v1/notify"
 
 MODULES = (
     account,
@@ -127,6 +130,7 @@ class Served:
     logins_per_minute: int = 1_000
     voip: VoipSettings = field(default_factory=VoipSettings)
     directory: Path = Path()
+    gateways: tuple[str, ...] = (GATEWAY,)
 
     def __post_init__(self) -> None:
         entropy = SystemEntropy()
@@ -148,6 +152,8 @@ class Served:
                 ClientConfig(self.database),
                 Filters(self.database),
                 PushRules(self.database),
+                Pushers(self.database, self.clock, self.gateways),
+                NotificationHistory(self.database, self.clock),
                 KeyUploads(self.database, self.clock),
                 DeviceKeys(self.database, self.peers, self.clock, HOME),
                 CrossSigning(self.database),

@@ -109,12 +109,6 @@ async def test_a_change_is_shown_to_the_other_clients(served: Served, alice: Dev
     assert [one.type for one in changed] == ["m.push_rules"]
 
 
-async def test_no_pusher_exists_and_none_can_be_set(alice: Device) -> None:
-    assert await alice.get("/pushers") == {"pushers": []}
-    status, answer = await alice.ask("POST", "/pushers/set", {})
-    assert (status, answer["errcode"]) == (404, "M_UNRECOGNIZED")
-
-
 async def test_fresh_defaults_arrive_and_what_was_chosen_stays(served: Served) -> None:
     def forget_one(ruleset: Any) -> Any:
         chosen = editing.enable(ruleset, "underride", ".m.rule.message", is_enabled=False)

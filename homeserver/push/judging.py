@@ -1,0 +1,54 @@
+"""What the owner's push rules make of events.
+
+Spec: client-server-api#push-rules
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from homeserver.ephemeral import ignoring
+from homeserver.matrix import push_rules
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.matrix.push_rules import Circumstances, Outcome
+from homeserver.push import rules
+from homeserver.rooms import seeing, state, veils
+from homeserver.storage import room_state, rooms
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.unit_of_work import View
+
+Judged = tuple[StoredEvent, Outcome]
+
+
+def notifying(view: View, user_id: UserId, several: Sequence[StoredEvent]) -> list[Judged]:
+    """Those of some live events that notify a user of a room they are in, with what is to be done.
+
+    Events are given by room, and come back as they are shown.
+    """
+    ruleset, ignored = rules.load_rules(view, user_id), ignoring.ignored_by(view, user_id)
+    judged: list[Judged] = []
+    for room_id, of_room in groupby(several, key=lambda one: one.event.room_id):
+        membership = rooms.find_membership(view, room_id, user_id)
+        circumstances = circumstances_of(view, user_id, room_id)
+        if circumstances is None or membership is None or membership.membership != "join":
+            continue
+        for stored in seeing.visible(view, user_id, of_room):
+            if stored.event.sender in ignored:
+                continue
+            outcome = push_rules.evaluate(stored.event, ruleset, circumstances)
+            if outcome.notify:
+                judged.append((stored, outcome))
+    return judged
+
+
+def circumstances_of(view: View, user_id: UserId, room_id: RoomId) -> Circumstances | None:
+    """Who might be notified in a room, and how the room is; None where it is not known."""
+    current = room_state.current_state(view, room_id)
+    if state.CREATE not in current:
+        return None
+    membership = rooms.find_membership(view, room_id, user_id)
+    return Circumstances(
+        user_id,
+        membership.display_name if membership else None,
+        len(veils.members(view, room_id, rooms.JOINED)),
+        state.power_levels(view, current),
+    )
