@@ -163,7 +163,7 @@ def change_channel(work: UnitOfWork, peer: ServerName, changes: dict[str, Any]) 
 
 @lru_cache(maxsize=256)
 def _change(names: tuple[str, ...]) -> Update:
-    values = {name: bindparam(name) for name in names}
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
     return update_table(channels).where(channels.c.peer == bindparam("peer_")).values(values)
 
 
