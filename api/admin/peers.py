@@ -12,6 +12,7 @@ from api.authentication import Administrator
 from api.routing import JsonBody, Routes
 from federation.overview import Overview
 from federation.peers import Peers
+from federation.revoking import RoomChoice
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
@@ -49,6 +50,9 @@ class Ending(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     goodbye: bool = False
+    rooms: RoomChoice = "cut"
+    erase: bool = False
+    dry_run: bool = False
 
 
 @routes.post("/peers")
@@ -96,11 +100,23 @@ async def edit_grants(
 async def revoke(
     admin: Administrator, name: str, ending: Ending, peers: Peers, overview: Overview
 ) -> JsonObject:
-    """End a connection for good: keys, queues, routes and addresses are destroyed."""
+    """End a connection for good: keys, queues, routes and addresses are destroyed.
+
+    `report` says what that does to shared rooms, and what it cannot do; `dry_run` only says it.
+    """
     del admin
     server_name = peers.resolve(name).server_name
-    await peers.revoke(server_name, says_goodbye=ending.goodbye)
-    return overview.peer(peers.find(server_name))
+    if ending.dry_run:
+        report = peers.preview_revoke(server_name, rooms=ending.rooms, erases=ending.erase)
+    else:
+        report = await peers.revoke(
+            server_name,
+            HOW,
+            rooms=ending.rooms,
+            says_goodbye=ending.goodbye,
+            erases=ending.erase,
+        )
+    return overview.peer(peers.find(server_name)) | {"report": report.to_json()}
 
 
 @routes.post("/peers/{name}/{verb}")
