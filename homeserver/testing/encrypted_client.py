@@ -61,6 +61,11 @@ class NioClient:
         return str(self._client.user_id)
 
     @property
+    def library(self) -> nio.AsyncClient:
+        """The client itself, for what only this library does."""
+        return self._client
+
+    @property
     def device_id(self) -> str:
         """This device."""
         return str(self._client.device_id)

@@ -95,6 +95,11 @@ class SimulatedServer:
         return self._run is not None and not self._run.is_over
 
     @property
+    def listener(self) -> memory_http.Listener:
+        """Where its owner's clients come in."""
+        return self._listener
+
+    @property
     def built(self) -> wiring.Server:
         """The server's own objects, for the harness; a test asks the APIs instead."""
         if self._built is None or not self.is_running:

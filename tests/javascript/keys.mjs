@@ -23,7 +23,7 @@ export function calls(tools) {
   const crypto = () => tools.client().getCrypto();
   const eventually = tools.eventually;
   const incoming = [];
-  let request, verifier, sas, reciprocate, finished;
+  let request, verifier, sas, reciprocate, finished, outcome;
 
   const withPassword = (password) => async (makeRequest) => {
     try {
@@ -47,12 +47,12 @@ export function calls(tools) {
 
   function follow(started) {
     verifier = started;
-    sas = reciprocate = undefined;
+    sas = reciprocate = outcome = undefined;
     verifier.on(VerifierEvent.ShowSas, (shown) => (sas = shown));
     verifier.on(VerifierEvent.ShowReciprocateQr, (shown) => (reciprocate = shown));
     finished = verifier.verify().then(
-      () => "done",
-      (error) => `failed: ${error}`,
+      () => (outcome = "done"),
+      (error) => (outcome = `failed: ${error}`),
     );
   }
 
@@ -122,8 +122,9 @@ export function calls(tools) {
 
     deviceId: () => tools.client().getDeviceId(),
 
+    // The driver says null for true, so these are numbers.
     isUserVerified: async (userId) =>
-      (await crypto().getUserVerificationStatus(userId)).isCrossSigningVerified(),
+      Number((await crypto().getUserVerificationStatus(userId)).isCrossSigningVerified()),
 
     seesUserVerified: async (userId) => {
       await tools.eventuallyAsync(`${userId} verified`, async () =>
@@ -150,7 +151,7 @@ export function calls(tools) {
       }),
 
     isDeviceVerified: async (userId, deviceId) =>
-      (await crypto().getDeviceVerificationStatus(userId, deviceId))?.localVerified ?? false,
+      Number((await crypto().getDeviceVerificationStatus(userId, deviceId))?.localVerified ?? 0),
 
     async knowsDevice(userId, deviceId) {
       await tools.eventuallyAsync(`${deviceId} of ${userId}`, async () =>
@@ -181,8 +182,11 @@ export function calls(tools) {
       follow(await eventually("the other's start", () => request.verifier));
     },
 
-    sasWords: async () =>
-      (await eventually("the words to compare", () => sas)).sas.emoji.map(([, word]) => word),
+    async sasWords() {
+      await eventually("the words to compare", () => sas ?? outcome);
+      if (!sas) throw new Error(outcome);
+      return sas.sas.emoji.map(([, word]) => word);
+    },
 
     async confirmSas() {
       await sas.confirm();
