@@ -1,9 +1,10 @@
-"""What the owner reads in the Connections room. Pure: values in, sentences out."""
+"""What the owner reads in the Connections room. Values in, sentences out."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from federation import shown_names
+from federation.revoking import RevokeReport
 from homeserver.matrix.canonical_json import JsonObject
 
 YES, NO, NEVER = "\u2705", "\u274c", "\U0001f6ab"
@@ -80,10 +81,14 @@ def _paused(content: JsonObject, _known: Iterable[str]) -> str:
 
 
 def _revoke(content: JsonObject, _known: Iterable[str]) -> str:
-    return (
-        f"End the connection with {who(content)}? Keys, queues and routes are deleted, and only a "
-        f"new invitation begins another. What they have received stays with them. {YES} ends it."
-    )
+    lines = [f"End the connection with {who(content)}? {YES} ends it. Then:"]
+    return "\n".join([*lines, *map(str, content.get("report", ()))])
+
+
+def told(report: RevokeReport) -> list[str]:
+    """What a revoke does, in sentences."""
+    rooms = [f"{shown_names.quoted(room.name)}: {room.what}" for room in report.rooms]
+    return [*rooms, *report.deleted, *report.cannot_be_taken_back, *report.can_pass_on]
 
 
 def _device(content: JsonObject, _known: Iterable[str]) -> str:
@@ -92,6 +97,33 @@ def _device(content: JsonObject, _known: Iterable[str]) -> str:
         f"A new device logged in: {name} ({shown_names.safe(str(content.get('device_id')))}). "
         "If that was not you, remove it in your client and change your password."
     )
+
+
+def _no_key(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"What you write now cannot be read on {_devices(content)} of {who(content)}: that server "
+        "was away too long, and no key of it is left here. Write it again when they are back."
+    )
+
+
+def _unreadable(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"{who(content)} is back, but {_devices(content)} had forgotten a key meanwhile. Some of "
+        "what you wrote in between cannot be read there."
+    )
+
+
+def _inbox_full(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"Your device {shown_names.safe(str(content.get('device_id')))} has fetched nothing for so "
+        f"long that {content.get('lost')} keys sent to it were dropped. Remove it in your client "
+        "if you do not use it any more."
+    )
+
+
+def _devices(content: Mapping[str, Any]) -> str:
+    named = ", ".join(shown_names.safe(str(one)) for one in list(content.get("devices", []))[:5])
+    return f"the device {named}" if len(content.get("devices", [])) == 1 else f"devices {named}"
 
 
 def _plain(sentence: str) -> Callable[[JsonObject, Iterable[str]], str]:
@@ -106,6 +138,9 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "paused": _paused,
     "revoke": _revoke,
     "device": _device,
+    "no_key": _no_key,
+    "unreadable": _unreadable,
+    "inbox_full": _inbox_full,
     "expired": _plain("The connection with {who} did not come about in time."),
     "goodbye": _plain("{who} has ended the connection, and said so."),
     "keys_renewed": _plain("{who} has renewed its keys in the way that was agreed before."),
