@@ -90,8 +90,8 @@ class Obeying:
             await self._ask_to_revoke(peer)
             return None
         if verb == "revoke now":
-            await self._peers.revoke(peer.server_name)
-            return f"{called(peer)}: the connection has ended. What they received stays with them."
+            report = await self._peers.revoke(peer.server_name, HOW)
+            return "\n".join([f"{called(peer)}: the connection has ended.", *telling.told(report)])
         step, done = _VERBS[verb]
         await step(self._peers, peer.server_name)
         return f"{called(peer)}: {done}"
@@ -114,7 +114,12 @@ class Obeying:
         return self._peers.resolve(notice.node_id)
 
     async def _ask_to_revoke(self, peer: Peer) -> None:
-        content: JsonObject = {"server_name": peer.server_name, "name": peer.name}
+        report = telling.told(self._peers.preview_revoke(peer.server_name))
+        content: JsonObject = {
+            "server_name": peer.server_name,
+            "name": peer.name,
+            "report": report[:_MOST_LISTED],
+        }
         now = self._clock.now_ms()
         await self._database.write(
             lambda work: notices.tell_owner(work, now, "revoke", peer.node_id, content)

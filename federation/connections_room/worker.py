@@ -54,7 +54,7 @@ class ConnectionsRoom:
     def has_something_to_do(self) -> bool:
         """Whether a notice is not told, or an order not read."""
         waiting, asked = self._database.read(
-            lambda view: (notices.untold(view, 1), self._new(view).orders)
+            lambda view: (notices.untold(view, 1), self._unread(view).orders)
         )
         return bool(waiting or asked)
 
@@ -109,7 +109,7 @@ class ConnectionsRoom:
     async def _obey(self) -> None:
         """Each order is done, then answered and passed in one unit of work: after a crash again."""
         while True:
-            page = self._database.read(self._new)
+            page = self._database.read(self._unread)
             for position, order in page.orders:
                 answer = await self._obeying.obey(order)
                 await self._database.write(
@@ -120,7 +120,7 @@ class ConnectionsRoom:
             await self._database.write(lambda work, at=page.until: self._pass(work, at, None))  # type: ignore[misc]
         await self._tell()
 
-    def _new(self, view: View) -> _Page:
+    def _unread(self, view: View) -> _Page:
         known = notices.find_room(view, self._room.owner)
         if known is None:
             return _NOTHING

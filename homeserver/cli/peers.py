@@ -103,17 +103,33 @@ def edit(
 
 @command.command("revoke")
 @click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Only say what it would do.")
+@click.option(
+    "--rooms",
+    type=click.Choice(["eject", "leave", "cut"]),
+    default="cut",
+    show_default=True,
+    help="Shared rooms: remove them, leave, or stay and exchange nothing.",
+)
 @click.option("--goodbye", is_flag=True, help="Tell them that you end it.")
+@click.option("--erase", is_flag=True, help="Delete what you hold of them, too.")
 @config_option
 @json_option
-def revoke(name: str, config_file: Path | None, *, goodbye: bool, as_json: bool) -> None:
+def revoke(name: str, config_file: Path | None, *, as_json: bool, **wish: Any) -> None:
     """End a connection for good; only a new invitation brings it back."""
-    body = {"goodbye": True} if goodbye else {}
+    body = {key: value for key, value in wish.items() if value and value != "cut"}
     peer = AdminApi(load_config(config_file)).post("peers", name, "revoke", body=body)
     if as_json:
         print_json(peer)
-    else:
-        click.echo(f"{_text.called(peer)}: revoked. What they have received stays with them.")
+        return
+    done = "would be revoked" if wish["dry_run"] else "revoked"
+    click.echo(f"{_text.called(peer)}: {done}.")
+    report = peer.get("report") or {}
+    for room in report.get("rooms", ()):
+        click.echo(f"  {_text.safe(room['name'])}: {room['what']}")
+    for part in ("deleted", "cannot_be_taken_back", "can_pass_on"):
+        for sentence in report.get(part, ()):
+            click.echo(f"  {sentence}")
 
 
 def _for_one_or_all(verb: str, meaning: str, done: str) -> click.Command:

@@ -124,10 +124,27 @@ def test_each_verb_is_posted_once(admin: Admin, run: Run, verb: str) -> None:
     assert [path for _, path, _ in admin.asked] == [f"/peers/Bob/{verb}"] * 2
 
 
-def test_revoke_says_goodbye_if_asked_to(admin: Admin, run: Run) -> None:
-    admin.answer("POST", "/peers/Bob/revoke", peer(standing="revoked"))
-    assert run("peers", "revoke", "Bob", "--goodbye").exit_code == 0
-    assert admin.asked[0][2] == {"goodbye": True}
+def test_revoke_takes_its_options_and_tells_what_it_means(admin: Admin, run: Run) -> None:
+    report = {
+        "rooms": [{"name": "Kitchen", "what": "stays, and is silent."}],
+        "deleted": ["Keys are deleted."],
+        "cannot_be_taken_back": ["What they read."],
+        "can_pass_on": ["Carol can pass things on."],
+    }
+    admin.answer("POST", "/peers/Bob/revoke", peer(report=report))
+    words = ("--dry-run", "--rooms", "eject", "--goodbye", "--erase")
+    assert run("peers", "revoke", "Bob", *words).stdout.splitlines() == [
+        f"Bob ({BOB}): would be revoked.",
+        "  Kitchen: stays, and is silent.",
+        "  Keys are deleted.",
+        "  What they read.",
+        "  Carol can pass things on.",
+    ]
+    wished = {"dry_run": True, "rooms": "eject", "goodbye": True, "erase": True}
+    assert admin.asked[0][2] == wished
+    assert run("peers", "revoke", "Bob").stdout.startswith(f"Bob ({BOB}): revoked.\n")
+    assert admin.asked[1][2] == {}
+    assert run("peers", "revoke", "Bob", "--rooms", "burn").exit_code == 2
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
