@@ -45,8 +45,8 @@ _HEAD = ("room", "name", "you", "events", "state", "files", "size")
 def _row(room: dict[str, Any]) -> tuple[str, ...]:
     is_forgotten = "forgotten" if room["is_forgotten"] else None
     return (
-        room["room_id"],
-        room["name"] or "",
+        _text.safe(room["room_id"]),
+        _text.safe(room["name"] or ""),
         is_forgotten or room["membership"] or "",
         str(room["events"]),
         str(room["state"]),

@@ -137,7 +137,7 @@ class Membership:
             knock, told = await self._asking.knock(
                 peer, door.room_id, requester.user_id, shown, now_ms
             )
-            await self._database.write(lambda work: outside.save_knock(work, knock, told))
+            await self._database.write(lambda work: outside.save_knock(work, knock, told, peer))
 
         await self._through_somebody(door, ask)
         return door.room_id

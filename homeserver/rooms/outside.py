@@ -57,13 +57,17 @@ def take_in_departure(work: UnitOfWork, local: LocalServer, departure: Event) ->
         _show(work, departure, rooms.find_outside_state(work, departure.room_id, user_id))
 
 
-def save_knock(work: UnitOfWork, knock: Event, room_state: Sequence[JsonObject]) -> None:
-    """Show that we wait to be let in."""
-    _show(work, knock, room_state)
+def save_knock(
+    work: UnitOfWork, knock: Event, room_state: Sequence[JsonObject], via: ServerName
+) -> None:
+    """Show that we wait to be let in; `via` is the server that we knocked at."""
+    _show(work, knock, room_state, via)
 
 
 def inviting_server(view: View, membership: Membership) -> ServerName | None:
     """The server through which we were invited, or knocked."""
+    if membership.membership == "knock":
+        return rooms.find_outside_via(view, membership.room_id, membership.user_id)
     stored = events.find_event(view, membership.event_id)
     return identifiers.server_of(stored.event.sender) if stored is not None else None
 
@@ -89,16 +93,16 @@ def leave(
         origin_server_ts=now_ms,
     )
     departure = drafting.build(local, placed, pending.version.id)
+    server = inviting_server(work, membership)
     _show(work, departure, told)
-    inviter = identifiers.server_of(pending.sender)
-    if inviter in peers.connected_servers(work):
-        body = {
-            "room_id": departure.room_id,
-            "room_version": departure.version.id,
-            "event_id": departure.event_id,
-            "event": departure.pdu,
-        }
-        frames.queue_item(work, inviter, "control", "leave", body)
+    body = {
+        "room_id": departure.room_id,
+        "room_version": departure.version.id,
+        "event_id": departure.event_id,
+        "event": departure.pdu,
+    }
+    if server in peers.connected_servers(work):
+        frames.queue_item(work, server, "control", "leave", body)
 
 
 def forget_server(
@@ -132,10 +136,12 @@ def _parse(pdu: Any, version: RoomVersion) -> Event | None:
         return None
 
 
-def _show(work: UnitOfWork, event: Event, room_state: Sequence[Any]) -> None:
+def _show(
+    work: UnitOfWork, event: Event, room_state: Sequence[Any], via: ServerName | None = None
+) -> None:
     events.save_outliers(work, [event], frozenset())
     shown = consequences.memberships_from([event], work.next_position())
-    rooms.save_outside_membership(work, shown[0], [*_others(room_state, event), event.pdu])
+    rooms.save_outside_membership(work, shown[0], [*_others(room_state, event), event.pdu], via)
     work.wake(wake_ups.SYNC)
 
 

@@ -180,9 +180,10 @@ class Upkeep:
             membership = rooms.find_membership(view, room_id, self._owner)
             current = room_state.current_state(view, room_id)
             name = state.load_entry(view, current, ("m.room.name", ""))
+            told = name.content.get("name") if name is not None else None
             return {
                 "membership": None if membership is None else membership.membership,
-                "name": None if name is None else name.content.get("name"),
+                "name": told if isinstance(told, str) else None,
                 "is_forgotten": membership is not None and membership.is_forgotten,
             }
 

@@ -59,6 +59,8 @@ memberships = Table(
     # Only where we are not in the room: JSON, the state that came with an invitation or knock:
     # PDUs where the peer sent them, from which a departure can cite its authority.
     Column("outside_state", LargeBinary),
+    # Only of a knock: the server we knocked at.
+    Column("outside_via", String),
 )
 # In which rooms is this user?
 Index("ix_memberships_user", memberships.c.user_id, memberships.c.membership)
@@ -134,6 +136,9 @@ _SERVERS = (
     .where(memberships.c.room_id == bindparam("room_id"), memberships.c.membership.in_(_WANTED))
     .distinct()
 )
+_OUTSIDE_VIA = select(memberships.c.outside_via).where(
+    memberships.c.room_id == bindparam("room_id"), memberships.c.user_id == bindparam("user_id")
+)
 _OUTSIDE_STATE = select(memberships.c.outside_state).where(
     memberships.c.room_id == bindparam("room_id"), memberships.c.user_id == bindparam("user_id")
 )
@@ -200,19 +205,28 @@ def save_memberships(work: UnitOfWork, changed: Iterable[Membership]) -> None:
     work.upsert_many(
         memberships,
         [
-            asdict(one) | {"server": identifiers.server_of(one.user_id), "outside_state": None}
+            asdict(one)
+            | {
+                "server": identifiers.server_of(one.user_id),
+                "outside_state": None,
+                "outside_via": None,
+            }
             for one in changed
         ],
     )
 
 
 def save_outside_membership(
-    work: UnitOfWork, membership: Membership, outside_state: Sequence[Any]
+    work: UnitOfWork,
+    membership: Membership,
+    outside_state: Sequence[Any],
+    via: ServerName | None = None,
 ) -> None:
     """Keep our own membership in a room we are not in, with what came along with it."""
     values = asdict(membership) | {
         "server": identifiers.server_of(membership.user_id),
         "outside_state": canonical_json.encode(list(outside_state)),
+        "outside_via": via,
     }
     work.upsert(memberships, values)
 
@@ -240,6 +254,12 @@ def find_membership(view: View, room_id: RoomId, user_id: UserId) -> Membership 
     """Somebody's membership now."""
     row = view.one_or_none(_ONE_MEMBERSHIP, {"room_id": room_id, "user_id": user_id})
     return Membership(*row) if row is not None else None
+
+
+def find_outside_via(view: View, room_id: RoomId, user_id: UserId) -> ServerName | None:
+    """The server at which we knocked."""
+    server: ServerName | None = view.scalar(_OUTSIDE_VIA, {"room_id": room_id, "user_id": user_id})
+    return server
 
 
 def find_outside_state(view: View, room_id: RoomId, user_id: UserId) -> list[Any]:

@@ -174,3 +174,44 @@ def test_rooms_that_cannot_be_found(alice: Device) -> None:
     nowhere = f"/rooms/{part('!x:elsewhere.org')}"
     assert alice.refused("POST", f"{nowhere}/leave", {}) == FORBIDDEN
     assert alice.refused("POST", f"{nowhere}/forget", {})[0] in (400, 404)
+
+
+def test_a_knock_that_is_answered_and_one_that_is_taken_back(alice: Device, bob: Device) -> None:
+    jar = [{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}]
+    room_id = alice.create_room(name="Study", initial_state=jar)
+    room, by_alice = f"/rooms/{part(room_id)}", {"via": alice.server_name}
+    assert bob.refused("POST", f"/join/{part(room_id)}", {}, **by_alice) == FORBIDDEN
+    knock = f"/knock/{part(room_id)}"
+    assert bob.call("POST", knock, {"reason": "hello?"}, **by_alice) == {"room_id": room_id}
+    shown = bob.sync()["rooms"]["knock"][room_id]["knock_state"]["events"]
+    assert "m.room.name" in {one["type"] for one in shown}
+    until(lambda: membership(alice, room_id, bob) == "knock")
+    bob.call("POST", f"{room}/leave", {})
+    until(lambda: membership(alice, room_id, bob) == "leave")
+    bob.call("POST", knock, {}, **by_alice)
+    until(lambda: membership(alice, room_id, bob) == "knock")
+    alice.call("POST", f"{room}/invite", about(bob))
+    until(lambda: is_invited(bob, room_id))
+    bob.call("POST", f"{room}/join", {})
+    until(lambda: membership(alice, room_id, bob) == "join")
+    assert bob.refused("POST", knock, {}, **by_alice) == FORBIDDEN  # he is in
+    closed = alice.create_room()
+    assert bob.refused("POST", f"/knock/{part(closed)}", {}, **by_alice) == FORBIDDEN
+
+
+def test_coming_back_after_all(alice: Device, bob: Device, shared: str) -> None:
+    room = f"/rooms/{part(shared)}"
+    said = alice.say(shared, "before you went")
+    for _ in range(2):
+        bob.call("POST", f"{room}/leave", {"reason": "later"})
+        until(lambda: membership(alice, shared, bob) == "leave")
+        bob.call("POST", f"{room}/forget", {})
+        alice.call("POST", f"{room}/invite", about(bob))
+        until(lambda: is_invited(bob, shared))
+        bob.call("POST", f"{room}/join", {})
+        until(lambda: membership(alice, shared, bob) == "join")
+    until(lambda: bob.ask("GET", f"{room}/joined_members").status == 200)
+    seen = bob.call("GET", f"{room}/messages", dir="b", limit=100)["chunk"]
+    assert said in [one["event_id"] for one in seen]
+    now = alice.say(shared, "welcome back")
+    until(lambda: bob.ask("GET", f"{room}/event/{part(now)}").status == 200)

@@ -197,3 +197,38 @@ async def test_membership_set_as_state_reaches_who_is_not_in_the_room(three: Thr
     assert bob.member(room_id, bob.user) == "leave"
     with pytest.raises(errors.NotConnected):
         await alice.set_state(room_id, "m.room.member", "@eve:eve.test", membership="invite")
+
+
+async def test_a_peer_is_invited_while_it_sleeps(three: Three) -> None:
+    alice, bob, _ = three
+    alice.network.asleep.add(bob.name)
+
+    room_id = await alice.create(name="Kitchen", invite=[bob.user])
+
+    assert alice.member(room_id, bob.user) == "invite"
+    assert [kind for kind, _ in alice.queued(bob.name)] == ["invite"]
+    alice.network.asleep.clear()
+    await bob.take_in_items(alice)
+    assert bob.member(room_id, bob.user) == "invite"
+
+
+async def test_whoever_invited_us_may_be_gone_when_we_leave(three: Three) -> None:
+    alice, bob, carol = three
+    room_id = await shared_room(alice, bob)
+    await bob.membership.invite(bob.requester, room_id, carol.user, {})
+    await carol.take_in_items(bob)
+    await bob.membership.leave(bob.requester, room_id, {})
+    await alice.hear_all(bob, room_id)
+    bob.network.asleep.update((alice.name, bob.name))
+
+    await carol.membership.leave(carol.requester, room_id, {})
+
+    assert carol.member(room_id, carol.user) == "leave"
+
+
+async def test_the_same_invitation_is_sent_once(three: Three) -> None:
+    alice, bob, _ = three
+    room_id = await alice.create()
+    for _ in range(3):
+        await alice.membership.invite(alice.requester, room_id, bob.user, {"reason": "tea"})
+    assert [kind for kind, _ in alice.queued(bob.name)] == ["invite"]
