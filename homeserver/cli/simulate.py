@@ -50,6 +50,11 @@ _BROKEN, _BAD = 1, 2
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Scale only: write an SVG."
 )
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Scale only: a JSON file to which the results are added, and shown together.",
+)
 def command(scenario: str | None, **options: Any) -> None:
     """Play a SCENARIO, a YAML file or one of those built in, on simulated servers.
 
@@ -84,6 +89,7 @@ def _scale(options: dict[str, Any]) -> None:
         options["seed"] or 1,
         options["processes"],
         options["plot"],
+        options["results"],
     )
     try:
         _scaling.run(asked)

@@ -42,9 +42,11 @@ class Relay:
         application = web.Application(client_max_size=_LARGEST_BOX)
         application.router.add_post("/_federation/v1/deliver/{address:[0-9a-f]{32}}", self._relay)
         self._session = aiohttp.ClientSession()
-        self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port, shutdown_timeout=0.1).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
         route = f"http://127.0.0.1:{port}"
         self._network.listen(route, self.name, self._hand_over)
         self._route = route

@@ -58,11 +58,13 @@ def test_the_fit_tells_own_connections_from_the_number_of_servers() -> None:
 
 
 def test_the_command_measures_and_draws(tmp_path: Path) -> None:
-    plot = tmp_path / "scale.svg"
-    words = ["simulate", "scale", "--processes", "1", "--plot", str(plot)]
-    for servers, connections in ((4, 3), (6, 5)):
-        words += ["--servers", str(servers), "--connections", str(connections)]
-    result = CliRunner().invoke(main, words)
+    plot, results = tmp_path / "scale.svg", tmp_path / "results.json"
+    words = ["simulate", "scale", "--processes", "1", "--results", str(results)]
+    runner = CliRunner()
+    first = runner.invoke(main, [*words, "--servers", "3", "--connections", "1"])
+    assert first.exit_code == 0, first.output
+    words += ["--servers", "4", "--connections", "1", "--connections", "3", "--plot", str(plot)]
+    result = runner.invoke(main, words)
     assert result.exit_code == 0, result.output
     assert "for each own connection" in result.output
     assert plot.read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
