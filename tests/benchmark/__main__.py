@@ -1,6 +1,7 @@
-"""`python -m tests.benchmark`: measure one server, and two, and print tables.
+"""`python -m tests.benchmark`: measure one server, two, and large rooms, and print tables.
 
-Run it on a quiet machine. `--one` and `--two` run one half; `--ratchets` chooses the library.
+Run it on a quiet machine. `--one`, `--two` and `--rooms` run one part; `--ratchets` chooses the
+library.
 """
 
 import argparse
@@ -10,18 +11,19 @@ import os
 import platform
 import time
 
-from tests.benchmark import one_server, two_servers
+from tests.benchmark import one_server, rooms, two_servers
 from tests.benchmark.measuring import print_table
 
 
 def main() -> None:
-    """Run what was asked for; both halves unless one is named."""
+    """Run what was asked for; everything unless parts are named."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark")
     parser.add_argument("--one", action="store_true", help="only one server")
     parser.add_argument("--two", action="store_true", help="only two servers")
+    parser.add_argument("--rooms", action="store_true", help="only large rooms")
     parser.add_argument("--ratchets", choices=("python-olm", "vodozemac"), default=None)
     wishes = parser.parse_args()
-    is_whole = wishes.one == wishes.two
+    is_whole = not (wishes.one or wishes.two or wishes.rooms)
     started = time.monotonic()
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {_load()}")
     if wishes.one or is_whole:
@@ -30,6 +32,8 @@ def main() -> None:
         libraries = [wishes.ratchets] if wishes.ratchets else _libraries()
         rows = [row for one in libraries for row in asyncio.run(two_servers.measure(one))]
         print_table("Two servers", rows)
+    if wishes.rooms or is_whole:
+        print_table("Large rooms", asyncio.run(rooms.measure()))
     print(f"\nmeasured in {time.monotonic() - started:.0f} s, {_load()}")
 
 

@@ -1,0 +1,171 @@
+"""Measure large rooms: the rules alone, what they take on disk, and how long joining one takes."""
+
+import gc
+import sqlite3
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+from homeserver.matrix import events, state_resolution
+from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Draft
+from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.matrix.room_versions import ROOM_VERSIONS, room_version
+from homeserver.rooms import appending, drafting
+from homeserver.rooms.appending import HERE
+from homeserver.rooms.drafting import Intent
+from homeserver.rooms.local_server import LocalServer
+from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.storage.wake_ups import WakeUps
+from homeserver.testing import processes
+from homeserver.testing.processes import Server
+from tests.benchmark.crowd import BEGAN_MS, Crowd
+from tests.benchmark.measuring import MS, Row, ms
+from tests.benchmark.one_server import logged_in
+from tests.unit.matrix.histories import ALICE, BOB, History, State, open_room
+
+HISTORY, CONFLICTED, WANTED_MS = 10_000, 200, 150
+SERVERS = 50
+MEMBERS, SAID, WANTED_BYTES = 2_000, 10_000, 3 * 1024
+JOINED_SAID, WANTED_S = 5_000, 3.0
+
+
+async def measure() -> list[Row]:
+    """The rows of the table."""
+    return [_resolving("11"), _resolving("12"), await _storing(), *await _joining()]
+
+
+def _resolving(version_id: str) -> Row:
+    room, states = two_histories(version_id)
+    gc.collect()
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        resolved = state_resolution.resolve(room.version, states, room.known.__getitem__)
+        took.append(time.perf_counter() - started)
+    assert len(resolved) >= CONFLICTED
+    best = min(took) * MS
+    name = f"resolve 2 x {HISTORY} events, version {version_id}"
+    return Row(name, ms(best), "", f"< {WANTED_MS} ms", is_met=best < WANTED_MS)
+
+
+def two_histories(version_id: str) -> tuple[History, list[State]]:
+    """A room that parted long ago; all of its state changed on both sides, again and again."""
+    room, state = open_room(ROOM_VERSIONS[version_id], BOB, bob=50)
+    sides = [dict(state), dict(state)]
+    for side, own in enumerate(sides):
+        for number in range(HISTORY):
+            _happen(room, own, side, number)
+    differing = [key for key in sides[0] if sides[0][key] != sides[1].get(key)]
+    assert len(differing) >= CONFLICTED
+    return room, sides
+
+
+def _happen(room: History, state: State, side: int, number: int) -> None:
+    """Mostly state of no power; now and then join rules and power levels."""
+    at = 10_000 + 2 * number + side
+    sender, kind, key, content = (ALICE, BOB)[side], "org.example.state", "", _numbered(at)
+    if number % 100 == 0:
+        kind, content = "m.room.join_rules", _numbered(at) | {"join_rule": "public"}
+    elif number % 50 == 1:
+        kind, content = "m.room.power_levels", _powers(room, at)
+    else:
+        key = str(number % (CONFLICTED + 1))  # every key has its turn
+    event = room.event(kind, sender, key, content, state, at=at)
+    state[event.key] = event.event_id
+
+
+def _numbered(at: int) -> JsonObject:
+    return {"n": at}
+
+
+def _powers(room: History, at: int) -> JsonObject:
+    users = {BOB: 50} if room.version.creators_are_above_all else {ALICE: 100, BOB: 50}
+    return {"users": users, "notifications": {"n": at % 50}}
+
+
+async def _storing() -> Row:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "rooms.db"
+        database = Database(f"sqlite:///{path}", WakeUps(), inline=True)
+        room_id = await database.write(public_room)
+        crowd = Crowd.of(SERVERS)
+        await crowd.enter(database, room_id, MEMBERS)
+        started = time.perf_counter()
+        await crowd.talk(database, room_id, MEMBERS, SAID - MEMBERS)
+        each_ms = (time.perf_counter() - started) / (SAID - MEMBERS) * MS
+        database.close()
+        with sqlite3.connect(path) as file:
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = _size_of(Path(directory)) / SAID
+    name = f"disk an event, {MEMBERS} members, {SAID} events"
+    cpu = f"{each_ms:.2f} ms to take in"
+    return Row(name, f"{size:.0f} B", cpu, f"< {WANTED_BYTES} B", is_met=size < WANTED_BYTES)
+
+
+def _size_of(directory: Path) -> int:
+    return sum(one.stat().st_size for one in directory.iterdir())
+
+
+def public_room(work: UnitOfWork, version_id: str = "12") -> RoomId:
+    """A room of Alice's that anybody may join."""
+    own = Crowd.of(1).servers[0]
+    local = LocalServer(own.server_name, own.event_key)
+    alice = UserId(f"@alice:{own.server_name}")
+    content = {"room_version": version_id}
+    create = Draft(None, alice, "m.room.create", "", content, (), (), 1, BEGAN_MS)
+    event = events.build(create, room_version(version_id), local.server_name, local.signing_key)
+    room = appending.append(work, event, HERE).room
+    begun: list[tuple[str, JsonObject, str]] = [
+        ("m.room.member", {"membership": "join"}, alice),
+        ("m.room.power_levels", {"users": {}}, ""),
+        ("m.room.join_rules", {"join_rule": "public"}, ""),
+    ]
+    for kind, said, key in begun:
+        intent = Intent(alice, kind, said, key)
+        room = drafting.say(work, local, room, intent, BEGAN_MS)[1].room
+    return room.room_id
+
+
+async def _joining() -> list[Row]:
+    """Bob joins, over loopback, a room of Alice's that has 50 servers and 5,000 events."""
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        environment = {"HOMESERVER__FEDERATION__STRANGERS_IN_ROOMS": "accept"}
+        first, second = (
+            Server(directory=directory / user, user=user, environment=environment)
+            for user in ("alice", "bob")
+        )
+        stack.enter_context(processes.running(first, second))
+        processes.connect(first, second)
+        async with logged_in(first) as alice:
+            room_id = RoomId(await alice.create_room(preset="public_chat"))
+        first.stop()
+        await _crowd_in(first, room_id)
+        first.start()
+        bob = await stack.enter_async_context(logged_in(second))
+        started = time.perf_counter()
+        via = f"?via={alice.user_id.partition(':')[2]}"
+        await bob.request("POST", f"/_matrix/client/v3/join/{quote(room_id)}{via}", {})
+        joined = time.perf_counter() - started
+        page = await bob.messages(room_id, limit=100)
+        read = time.perf_counter() - started - joined
+        assert len(page["chunk"]) == 100
+    name = f"join a room, {SERVERS} servers, {JOINED_SAID} events"
+    return [
+        Row(name, f"{joined:.2f} s", "", f"< {WANTED_S:.0f} s", is_met=joined < WANTED_S),
+        Row("the last 100 messages of it", f"{read:.2f} s"),
+    ]
+
+
+async def _crowd_in(server: Server, room_id: RoomId) -> None:
+    """Fill the room while its server does not run."""
+    path = server.data_dir / "homeserver.db"
+    database = Database(f"sqlite:///{path}", WakeUps(), inline=True)
+    crowd = Crowd.of(SERVERS - 2)
+    await crowd.enter(database, room_id, SERVERS - 2)
+    await crowd.talk(database, room_id, SERVERS - 2, JOINED_SAID - SERVERS)
+    database.close()
