@@ -1,28 +1,54 @@
 """G10: revoke is immediate, complete, and survives a crash."""
 
 import contextlib
+import itertools
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 
+from homeserver import crash_points
+from homeserver.crash_points import Point
 from homeserver.testing import census
 from homeserver.testing.client import Refused
-from homeserver.testing.crashing import CrashAfter
+from homeserver.testing.crashing import CrashAfter, CrashAt
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, World
+
+_V3 = "/_matrix/client/v3"
+_BOB = {"membership": "join", "displayname": "Bobby"}
 
 
 async def _spend_a_day(world: World, alice: Person, bob: Person) -> str:
     """Leave something of everything behind: events, receipts, keys, files, open invites."""
     room_id = await world.room(alice, bob)
-    for person in (alice, bob):
-        await person.say(room_id, f"{person.name} was here")
+    for person, other in ((alice, bob), (bob, alice)):
+        event_id = await person.say(room_id, f"{person.name} was here")
+        await world.settle()
+        receipt = f"{_V3}/rooms/{quote(room_id)}/receipt/m.read/{quote(event_id)}"
+        await other.client.request("POST", receipt, {})
+        words = {"messages": {other.user_id: {"*": {"said": "to a device"}}}}
+        path = f"{_V3}/sendToDevice/org.example.word/{person.name}"
+        await person.client.request("PUT", path, words)
     await alice.client.download(await bob.client.upload(b"a file of Bob's", "text/plain"))
     await bob.create_room(alice)
     await world.settle()
     return room_id
+
+
+async def _end(alice: Person, bob: Person, **choice: Any) -> dict[str, Any]:
+    """Revoke with a choice; what the answer says about it."""
+    path = f"/peers/{bob.server.server_name}/revoke"
+    return dict((await alice.server.admin("POST", path, choice))["report"])
+
+
+def _left(alice: Person, bob: Person) -> set[str]:
+    """The tables of Alice's that name Bob where they should not."""
+    server_name = bob.server.server_name
+    return census.tables_naming(alice.server, server_name, server_name.split(".")[0])
 
 
 async def _is_gone(world: World, alice: Person, bob: Person) -> None:
@@ -36,9 +62,7 @@ async def _is_gone(world: World, alice: Person, bob: Person) -> None:
         if one.at > begun and one.source == "alice" and one.fate != "refused"
     ]
     assert moved == []
-    left = census.tables_naming(
-        alice.server, bob.server.server_name, bob.server.server_name.split(".")[0]
-    )
+    left = _left(alice, bob)
     assert left <= census.MAY_REMAIN, left - census.MAY_REMAIN
 
 
@@ -104,6 +128,96 @@ async def _crash_in_revoke(world: World, number: int) -> bool:
         await alice.revoke(bob)
     await _is_gone(world, alice, bob)
     return True
+
+
+def test_a_crash_at_every_step_whatever_becomes_of_rooms(
+    tmp_path: Path, seed: int, pytestconfig: pytest.Config
+) -> None:
+    choices = ("cut", "leave", "eject")
+    steps = list(zip(crash_points.REVOKE, itertools.cycle(choices), strict=False))
+    if pytestconfig.getoption("--seeds"):
+        steps = list(itertools.product(crash_points.REVOKE, choices))
+    for number, (point, rooms) in enumerate(steps):
+        world = World(tmp_path / str(number), seed)
+        try:
+            world.run(_crash_at(world, point, rooms))
+        finally:
+            world.close()
+
+
+async def _crash_at(world: World, point: Point, rooms: str) -> None:
+    world.checks_itself = False
+    alice, bob, carol = await world.befriended("alice", "bob", "carol")
+    room_id = await world.room(alice, bob, carol)
+    await bob.say(room_id, "before")
+    await world.settle()
+    plan = alice.server.crash_at = CrashAt(point)
+    with contextlib.suppress(aiohttp.ClientError):
+        await _end(alice, bob, rooms=rooms, erase=True, goodbye=True)
+        await world.settle()
+    assert plan.where is not None
+    await alice.server.start()
+    if await alice.standing(bob) != "revoked":
+        assert await alice.standing(bob) == "active"
+        assert "before" in await alice.texts(room_id)
+        await _end(alice, bob, rooms=rooms, erase=True)
+    await world.settle()
+    assert await alice.membership(room_id) == ("leave" if rooms == "leave" else "join")
+    assert "before" not in await alice.texts(room_id)
+    path = f"{_V3}/rooms/{quote(room_id)}/state/m.room.member/{quote(bob.user_id)}"
+    of_bob = (await carol.client.request("GET", path))["membership"]
+    assert of_bob == ("leave" if rooms == "eject" else "join")
+    # What Carol's server told of the room since is hers, and its proofs of who Bob is.
+    left = _left(alice, bob)
+    assert left <= census.MAY_REMAIN | {"cards"}, left - census.MAY_REMAIN
+
+
+@simulated
+async def test_the_owner_is_told_in_plain_words_before_and_after(world: World) -> None:
+    alice, bob, carol = await world.befriended("alice", "bob", "carol")
+    of_two = await world.room(alice, bob, name="Just us")
+    of_three = await world.room(alice, bob, carol, name="All three")
+    of_bob = await world.room(bob, alice, carol, name="At Bob's")
+    foreseen = await _end(alice, bob, rooms="eject", dry_run=True)
+    assert await alice.standing(bob) == "active"
+    assert foreseen["is_dry_run"]
+    told = {room["room_id"]: room for room in foreseen["rooms"]}
+    assert told.keys() == {of_two, of_three, of_bob}
+    assert "have left" in told[of_two]["what"]
+    assert "are removed" in told[of_three]["what"]
+    assert "may not remove" in told[of_bob]["what"]
+    assert told[of_three]["others"] == [carol.server.server_name]
+    (passing_on,) = foreseen["can_pass_on"]
+    assert "carol" in passing_on
+    assert "All three" in passing_on
+    assert "Just us" not in passing_on
+    done = await _end(alice, bob, rooms="eject")
+    assert done | {"is_dry_run": True} == foreseen
+    with pytest.raises(Refused):
+        await _end(alice, bob, dry_run=True)
+
+
+@simulated
+async def test_what_is_erased_is_gone_from_the_disk(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    room_id = await _spend_a_day(world, alice, bob)
+    await bob.set_state(room_id, "m.room.member", bob.user_id, _BOB)
+    file = await bob.client.upload(b"another file of Bob's", "text/plain")
+    await alice.client.download(file)
+    await world.settle()
+    assert "Bobby" in str(await alice.timeline(room_id))
+    report = await _end(alice, bob, erase=True)
+    assert "2 files" in str(report["deleted"])
+    await world.pass_time(5.0)
+    assert await alice.texts(room_id) == ["alice was here"]
+    with pytest.raises(Refused):
+        await alice.client.download(file)
+    stored = [one.read_bytes() for one in alice.server.directory.rglob("*") if one.is_file()]
+    assert not [one for one in stored if b"file of Bob's" in one]
+    await alice.server.restart()
+    alice.forget_syncs()
+    assert "Bobby" not in str(await alice.sync())
+    assert "Bobby" not in str(await alice.timeline(room_id))
 
 
 @simulated
