@@ -17,6 +17,7 @@ from federation import (
     fingerprints,
     grants,
     identity,
+    told_grants,
 )
 from federation import handshake_messages as messages
 from federation.consent import Reply, Step, Ticket, Use
@@ -159,7 +160,7 @@ class Desk:
             "address": secrets.our_address.hex(),
             "door_key": identity.to_text(secrets.our_door_key),
             "routes": list(secrets.told_routes),
-            "grants": grants.as_told(given),
+            "grants": told_grants.told(self._work, given),
         }
 
     def _peer(self, invitation: Invitation, asked: Asked) -> Peer:

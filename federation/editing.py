@@ -1,6 +1,6 @@
 """Change what a peer may do: stored, told to the peer and recorded in one unit of work."""
 
-from federation import consent, consent_steps, grants
+from federation import consent, consent_steps, grants, told_grants
 from federation.consent import Standing
 from federation.consent_steps import Doing
 from federation.grants import Grants
@@ -20,7 +20,7 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
     if edited.messages != peer.grants.get("messages"):
         hiding.follow_standing(work, peer.server_name, now_ms)
     if consent.is_connected(Standing(peer.standing)):
-        told = {"grants": grants.as_told(edited.model_dump())}
+        told = {"grants": told_grants.told(work, edited.model_dump())}
         frames.queue_item(work, peer.server_name, frames.CONTROL, "grants", told)
     return edited
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from federation import agreeing, consent, consent_steps, grants
+from federation import agreeing, consent, consent_steps, grants, told_grants
 from federation import handshake_messages as messages
 from federation.consent import Standing, Step
 from federation.consent_steps import Doing
@@ -95,7 +95,7 @@ def _ask(
             "olm_key": olm_key,
             "one_time_key": one_time_key,
             "name": terms.name,
-            "grants": grants.as_told(peer.grants),
+            "grants": told_grants.told(work, peer.grants),
             "is_connected": is_repair,
             "epoch": epoch,
             "node_id": link.node_id,

@@ -74,6 +74,12 @@ class NotAllowed(Forbidden):
     """The room's rules do not allow that."""
 
 
+class InviteBlocked(Forbidden):
+    """That person takes no invitations."""
+
+    errcode = "M_INVITE_BLOCKED"
+
+
 class UnknownToken(HomeserverError):
     """The access token is not known. Log in again."""
 

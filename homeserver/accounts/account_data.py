@@ -3,6 +3,8 @@
 Spec: client-server-api#client-config, client-server-api#room-tagging
 """
 
+from collections.abc import Callable
+
 import orjson
 
 from homeserver import errors
@@ -25,6 +27,8 @@ class ClientConfig:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # What else follows, in the same unit of work, from the account data of a type.
+        self.when_saved: dict[str, Callable[[UnitOfWork], None]] = {}
 
     def load(self, requester: Requester, room_id: RoomId | None, kind: str) -> JsonObject:
         """The content of one entry. Raises NotFound.
@@ -49,11 +53,14 @@ class ClientConfig:
             raise errors.SetByServer(f"{kind} cannot be set through this request.")
         if len(kind) > _TYPE_LIMIT:
             raise errors.InvalidParam("That type is too long.")
-        await self._database.write(
-            lambda work: account_data.save_account_data(
-                work, requester.user_id, room_id, kind, content
-            )
-        )
+
+        def keep(work: UnitOfWork) -> None:
+            account_data.save_account_data(work, requester.user_id, room_id, kind, content)
+            follow = self.when_saved.get(kind) if room_id is None else None
+            if follow is not None:
+                follow(work)
+
+        await self._database.write(keep)
 
     def tags(self, requester: Requester, room_id: RoomId) -> JsonObject:
         """A room's tags by name.

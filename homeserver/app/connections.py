@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from federation import told_grants
 from federation.connections_room.obeying import Obeying
 from federation.connections_room.room import OwnersRoom
 from federation.connections_room.worker import ConnectionsRoom
 from federation.overview import Overview
 from federation.peers import Peers
+from homeserver.accounts.account_data import ClientConfig
 from homeserver.accounts.login import LogIn
 from homeserver.app.foundation import Foundation
 from homeserver.ports import Requester
+from homeserver.rooms import invite_permission
 from homeserver.rooms.creating import RoomCreator
 from homeserver.rooms.sending import RoomSender
 from homeserver.storage import accounts, notices
@@ -30,5 +33,6 @@ def build(base: Foundation, services: Mapping[type, Any]) -> ConnectionsRoom:
             content = {"device_id": requester.device_id, "name": name}
             notices.tell_owner(work, base.clock.now_ms(), "device", "", content)
 
+    services[ClientConfig].when_saved[invite_permission.TYPE] = told_grants.tell_everybody
     services[LogIn].when_new_device.append(announce)
     return built

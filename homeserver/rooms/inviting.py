@@ -34,14 +34,26 @@ _SHOWN = (
 
 
 def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) -> None:
-    """Raise `NotConnected` if one of these users lives on a server that we do not know."""
+    """Raise `NotConnected` if one of these users lives on a server that we do not know.
+
+    Raises `InviteBlocked` where a user's server told us that its owner takes no invitations.
+
+    Spec: client-server-api#invite-permission
+    """
     connected = peers.connected_servers(view)
     for user_id in user_ids:
-        if not local.owns(user_id) and identifiers.server_of(user_id) not in connected:
+        server = identifiers.server_of(user_id)
+        if local.owns(user_id):
+            continue
+        if server not in connected:
             raise errors.NotConnected(
-                f"Your server is not connected to the server of {user_id}."
-                " Invite its owner to connect first."
+                f"Your server is not connected to the server of {user_id}, so it cannot be asked. "
+                "Write invite in your Connections room, or use `homeserver peers invite`, send "
+                "the link to that person, and invite again once you are connected."
             )
+        peer = peers.find_peer(view, server)
+        if peer is not None and peer.granted.get(peers.TAKES_INVITES) is False:
+            raise errors.InviteBlocked
 
 
 def change_membership(

@@ -53,6 +53,8 @@ CONNECTED = (ACTIVE, _PAUSED)
 _EVERYTHING_PAUSED = "federation_paused"
 # A grant that is not a yes or no is refused by these values.
 _REFUSALS = (False, 0, "no", "none", None)
+# What a peer tells beside its grants: false while its owner takes no invitations at all.
+TAKES_INVITES = "takes_invites"
 # The grant that every active connection has.
 CONNECTION = "connection"
 
