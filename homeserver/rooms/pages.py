@@ -100,6 +100,8 @@ def read(view: View, asked: Asked) -> Page:
         return Page([], None, [])
     if asked.limit == 0:
         return Page([], asked.start, [])
+    if asked.is_backwards and (holes := _holes_at(view, asked)):
+        return Page([], asked.start, holes)
     return _read_on(view, asked)
 
 
@@ -124,6 +126,14 @@ def _read_on(view: View, asked: Asked) -> Page:
         if is_last:
             return Page(shown, None, [])
     return Page(shown, point, [])
+
+
+def _holes_at(view: View, asked: Asked) -> list[Gap]:
+    """The hole that reading begins at: a sync's timeline may start with the event after one."""
+    following = events.timeline_after(view, asked.room_id, asked.start, 1)
+    if not following or before(following[0]) != asked.start:
+        return []
+    return gaps.gaps_before(view, [following[0].event.event_id])
 
 
 def _batch(view: View, asked: Asked, point: Point) -> tuple[list[StoredEvent], bool]:
