@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from homeserver.crash_points import Point
+
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _ALONE = ("settle", "heal", "check")
 
@@ -167,6 +169,21 @@ class Skew(Part):
     is_slow: bool = False
 
 
+class DiskPart(Part):
+    """What somebody's disk is like from now on."""
+
+    who: Name
+    full: bool = False
+    seconds_per_write: Seconds = 0.0
+
+
+class CrashPart(Part):
+    """Somebody's server loses power the next time it passes a crash point, by its name."""
+
+    who: Name
+    point: Point
+
+
 class Step(Part):
     """One thing that happens, or one expectation; each has one word."""
 
@@ -186,6 +203,11 @@ class Step(Part):
     start: Name | None = None
     crash: Name | None = None
     restart: Name | None = None
+    move: Name | None = None
+    disk: DiskPart | None = None
+    copy_: Name | None = Field(None, alias="copy")
+    go_back: Name | None = None
+    crash_at: CrashPart | None = None
     clock: Skew | None = None
     faults: NetworkFaults | None = None
     partition: list[list[Name]] | None = None
@@ -213,18 +235,18 @@ class Step(Part):
     @property
     def word(self) -> str:
         """What kind of step this is."""
-        return next(iter(self.model_fields_set))
+        return next(iter(self.model_fields_set)).removesuffix("_")
 
     @property
     def content(self) -> Any:
         """What stands under the word."""
-        return getattr(self, self.word)
+        return getattr(self, next(iter(self.model_fields_set)))
 
     def persons(self) -> Iterator[str]:
         """Whom this step names."""
         if isinstance(self.content, Part):
             yield from self.content.persons()
-        elif self.word in ("stop", "start", "crash", "restart"):
+        elif self.word in ("stop", "start", "crash", "restart", "move", "copy", "go_back"):
             yield self.content
         elif self.word in ("connect", "partition"):
             for one in self.content:

@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from homeserver.testing.client import Refused
+from homeserver.testing.crashing import CrashAt
 from homeserver.testing.person import Person
 from homeserver.testing.scenario_files import ScenarioFile
 from homeserver.testing.scenario_parts import Step
@@ -41,6 +43,7 @@ class Stage:
     servers: int | None = None
     people: dict[str, Person] = field(default_factory=dict)
     rooms: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, Path] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:
@@ -101,7 +104,7 @@ class Stage:
             await self._moderate(step.word, content)
         elif step.word in ("pause", "resume", "revoke"):
             await getattr(self._person(content.who), step.word)(self._person(content.peer))
-        elif step.word in ("stop", "start", "restart"):
+        elif step.word in ("stop", "start", "restart", "move"):
             await getattr(self._person(content).server, step.word)()
         else:
             await getattr(self, f"_{step.word}")(content)
@@ -126,7 +129,18 @@ class Stage:
 
     async def _set(self, state: Any) -> None:
         room_id = self.rooms[state.room]
-        await self._person(state.who).set_state(room_id, state.type, state.key, state.content)
+        content = self._with_user_ids(state.content)
+        await self._person(state.who).set_state(room_id, state.type, state.key, content)
+
+    def _with_user_ids(self, value: Any) -> Any:
+        """`@alice` stands for Alice's user ID, also as a key."""
+        if isinstance(value, dict):
+            return {
+                self._with_user_ids(key): self._with_user_ids(one) for key, one in value.items()
+            }
+        if isinstance(value, str) and value[:1] == "@" and value[1:] in self.people:
+            return self.people[value[1:]].user_id
+        return value
 
     async def _connect(self, pair: tuple[str, str]) -> None:
         inviter, invitee = (self._person(name) for name in pair)
@@ -137,6 +151,27 @@ class Stage:
 
     async def _crash(self, name: str) -> None:
         await self._person(name).server.crash_now()
+
+    async def _crash_at(self, crash: Any) -> None:
+        self._person(crash.who).server.crash_at = CrashAt(crash.point)
+
+    async def _copy(self, name: str) -> None:
+        self.copies[name] = self.world.directory / f"{name}-{len(self.copies)}.copy"
+        self._person(name).server.copy_to(self.copies[name])
+
+    async def _go_back(self, name: str) -> None:
+        if name not in self.copies:
+            raise _Wrong("there is no copy to go back to")
+        person = self._person(name)
+        await person.server.crash_now()
+        person.server.replace_by(self.copies[name])
+        await person.server.start()
+        person.forget_syncs()
+        person.acknowledged.clear()
+
+    async def _disk(self, disk: Any) -> None:
+        chosen = self._person(disk.who).server.disk
+        chosen.is_full, chosen.seconds_per_write = disk.full, disk.seconds_per_write
 
     async def _clock(self, skew: Any) -> None:
         self._person(skew.who).server.clock.skew_s = -skew.by if skew.is_slow else skew.by
