@@ -21,9 +21,9 @@ from homeserver.testing.settling import NeverSettled
 from homeserver.testing.simulated_server import PASSWORD, Making, SimulatedClient, SimulatedServer
 from homeserver.testing.world import DAY, World
 
-_LONGEST_WAIT_S = 5.0
+_LONGEST_WAIT_S = 2.0
 _HANDSHAKE_S = 60.0
-_QUIET_S, _HOPELESS_S, _PATIENCE_S = 1.5, 60.0, 300.0
+_QUIET_S, _HOPELESS_S, _PATIENCE_S = 1.0, 60.0, 300.0
 _LOOK_S = 0.25
 _POSSIBLE = frozenset(
     (

@@ -23,7 +23,8 @@ def test_a_scenario_holds_in_reality_as_it_does_in_the_simulation(
         world.run(Stage(world, scenario_files.load(SCENARIOS / f"{name}.yaml")).play(tell=_nobody))
         passed = world.network.passages
         assert {one.source for one in passed} == {"alice", "bob"}, "relays know who calls"
-        assert any(one.fate == "lost" for one in passed) == (name == "two-friends")
+        slowest = max(one.took_s for one in passed if one.fate == "arrived")
+        assert (slowest > 0.1) == (name == "two-friends"), "relays do what faults say"
     finally:
         world.close()
 
