@@ -1,7 +1,9 @@
 """Who is in a room, and which connected peers are to hear of what happens there."""
 
+from homeserver.matrix import identifiers
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
-from homeserver.storage import peers, rooms, sharing
+from homeserver.rooms import state
+from homeserver.storage import peers, room_state, rooms, sharing
 from homeserver.storage.unit_of_work import View
 
 
@@ -9,6 +11,14 @@ def is_in(view: View, room_id: RoomId, user_id: UserId) -> bool:
     """Whether somebody is joined to a room."""
     found = rooms.find_membership(view, room_id, user_id)
     return found is not None and found.membership == "join"
+
+
+def is_heard(view: View, room_id: RoomId, user_id: UserId) -> bool:
+    """Whether what a peer says of this user counts: in the room, and not shut out of it."""
+    if not is_in(view, room_id, user_id):
+        return False
+    current = room_state.current_state(view, room_id)
+    return state.lets_in(view, current, identifiers.server_of(user_id))
 
 
 def peers_in(view: View, room_id: RoomId, grant: str) -> list[ServerName]:

@@ -73,7 +73,7 @@ def take_in_receipts(work: UnitOfWork, peer: ServerName, edu: JsonObject) -> int
     for receipt in islice(_told(edu), _TAKEN_IN_AT_ONCE):
         if identifiers.server_of(receipt.user_id) != peer:
             continue
-        if audience.is_in(work, receipt.room_id, receipt.user_id):
+        if audience.is_heard(work, receipt.room_id, receipt.user_id):
             kept += ephemeral.save_receipt(work, _placed(work, receipt))
     return kept
 

@@ -56,7 +56,7 @@ class Typing:
         if not identifiers.is_user_id(user_id) or identifiers.server_of(user_id) != peer:
             return False
         room, user = RoomId(room_id), UserId(user_id)
-        if not self._database.read(lambda view: audience.is_in(view, room, user)):
+        if not self._database.read(lambda view: audience.is_heard(view, room, user)):
             return False
         self.board.set(room, user, _FROM_PEER_MS if is_typing is True else None)
         return True

@@ -26,6 +26,8 @@ _RETENTION = ("m.room.retention", "")
 _ROWS_A_STEP = 200
 _FILES_A_STEP = 50
 _EVERY_S = 3_600.0
+# Whoever starts a server has better things for it to do at first.
+_AFTER_START_S = 300.0
 _DAY_MS = 86_400_000
 
 # Removes a file from disk, by the ID it has there.
@@ -52,7 +54,7 @@ class Upkeep:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin with what became due while the server did not run."""
+        """Begin soon with what became due while the server did not run."""
         self._database.wake_ups.listen(wake_ups.FORGOTTEN, self._woken.set)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -94,19 +96,21 @@ class Upkeep:
         await self._purge(room_id)
 
     async def _run(self) -> None:
+        pause = _AFTER_START_S
         while True:
+            await self._pause(pause)
             self._woken.clear()
             try:
                 await self.tidy()
             except Exception:  # noqa: BLE001 - logged, and tried again
                 metrics.bump("unexpected_errors")
                 _log.exception("rooms could not be tidied up")
-            await self._pause()
+            pause = _EVERY_S
 
-    async def _pause(self) -> None:
-        """An hour, or until a room is forgotten."""
+    async def _pause(self, seconds: float) -> None:
+        """So many seconds, or until a room is forgotten."""
         woken = asyncio.ensure_future(self._woken.wait())
-        late = asyncio.ensure_future(self._clock.sleep(_EVERY_S))
+        late = asyncio.ensure_future(self._clock.sleep(seconds))
         try:
             await asyncio.wait((woken, late), return_when=asyncio.FIRST_COMPLETED)
         finally:
