@@ -73,7 +73,9 @@ class JsClient:
         self._reading = asyncio.create_task(self._read_answers())
 
     @classmethod
-    async def log_in(cls, folder: Path, url: str, user: str, password: str) -> "JsClient":
+    async def log_in(
+        cls, folder: Path, url: str, user: str, password: str, *, slides: bool = False
+    ) -> "JsClient":
         process = await asyncio.create_subprocess_exec(
             "node",
             "driver.mjs",
@@ -84,7 +86,7 @@ class JsClient:
         )
         person = cls(process)
         try:
-            person.user_id = await person._call("logIn", url, user, password)
+            person.user_id = await person._call("logIn", url, user, password, slides)
         except BaseException:
             await person.close()
             raise
@@ -196,9 +198,11 @@ class JsClient:
 
 
 @contextlib.asynccontextmanager
-async def js_client(url: str, user: str, password: str) -> AsyncIterator[JsClient]:
-    """A matrix-js-sdk client for the length of a block."""
-    person = await JsClient.log_in(folder_with_library(), url, user, password)
+async def js_client(
+    url: str, user: str, password: str, *, slides: bool = False
+) -> AsyncIterator[JsClient]:
+    """A matrix-js-sdk client for the length of a block; `slides`: by sliding sync."""
+    person = await JsClient.log_in(folder_with_library(), url, user, password, slides=slides)
     try:
         yield person
     finally:

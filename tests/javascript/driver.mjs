@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import * as sdk from "matrix-js-sdk";
 import * as attachments from "./attachments.mjs";
 import * as keys from "./keys.mjs";
+import { sliding } from "./sliding.mjs";
 
 const PATIENCE_MS = 30_000;
 const ENCRYPTION = {
@@ -58,7 +59,7 @@ async function upload(bytes, type) {
 }
 
 const calls = {
-  async logIn(baseUrl, user, password) {
+  async logIn(baseUrl, user, password, slides) {
     const login = await sdk.createClient({ baseUrl }).loginRequest({
       type: "m.login.password",
       identifier: { type: "m.id.user", user },
@@ -73,7 +74,11 @@ const calls = {
     });
     await client.initRustCrypto({ useIndexedDB: false });
     calls.watch();
-    await client.startClient({ lazyLoadMembers: true, initialSyncLimit: 50 });
+    await client.startClient({
+      lazyLoadMembers: true,
+      initialSyncLimit: 50,
+      slidingSync: slides ? sliding(baseUrl, client) : undefined,
+    });
     await eventually("the first sync", () => client.isInitialSyncComplete());
     await eventually("device keys", () => client.getCrypto().getOwnDeviceKeys());
     return login.user_id;

@@ -1,0 +1,51 @@
+"""matrix-js-sdk by sliding sync: chats encrypted, and goes on after the server restarted."""
+
+from contextlib import AsyncExitStack
+
+from homeserver.testing.processes import Server
+from tests.end_to_end import js_client
+from tests.end_to_end.conftest import Pair, WithJs
+from tests.end_to_end.js_client import JsClient
+
+TEXT = "m.room.message"
+
+
+def _text(body: str) -> dict[str, str]:
+    return {"msgtype": "m.text", "body": body}
+
+
+async def _slide(stack: AsyncExitStack, server: Server) -> JsClient:
+    return await stack.enter_async_context(
+        js_client.js_client(server.url, server.user, server.password, slides=True)
+    )
+
+
+async def test_a_sliding_client_chats_and_survives_restarts(
+    friends: Pair, stack: AsyncExitStack, with_js: WithJs
+) -> None:
+    alice, bob = await _slide(stack, friends.alice), await with_js(friends.bob)
+    room_id = await alice.create_encrypted_room("Sliding", [bob.user_id])
+    await bob.join(room_id)
+    await alice.sees_member(room_id, bob.user_id)
+    await alice.send(room_id, TEXT, _text("by sliding sync"))
+    heard = await bob.hears(room_id, "by sliding sync")
+    assert heard.was_encrypted
+    await bob.send(room_id, TEXT, _text("heard"))
+    assert (await alice.hears(room_id, "heard")).was_encrypted
+    friends.alice.stop()
+    await bob.send(room_id, TEXT, _text("while you were down"))
+    friends.alice.start()
+    assert (await alice.hears(room_id, "while you were down")).was_encrypted
+    await alice.send(room_id, TEXT, _text("back"))
+    assert (await bob.hears(room_id, "back")).was_encrypted
+
+
+async def test_a_sliding_client_is_invited_and_joins(
+    friends: Pair, stack: AsyncExitStack, with_js: WithJs
+) -> None:
+    alice, bob = await with_js(friends.alice), await _slide(stack, friends.bob)
+    room_id = await alice.create_encrypted_room("Invited", [bob.user_id])
+    await bob.join(room_id)
+    await alice.sees_member(room_id, bob.user_id)
+    await alice.send(room_id, TEXT, _text("welcome"))
+    assert (await bob.hears(room_id, "welcome")).was_encrypted
