@@ -53,7 +53,7 @@ class FastRatchets:
 
     def create_account(self, key: bytes) -> bytes:
         """Make an account."""
-        return _pickled({"identity": self._new_key(), "keys": []}, key)
+        return _pickled({"identity": self._fresh_key(), "keys": []}, key)
 
     def identity_key(self, account: bytes, key: bytes) -> str:
         """The account's key."""
@@ -61,7 +61,7 @@ class FastRatchets:
 
     def create_one_time_key(self, account: bytes, key: bytes) -> tuple[str, bytes]:
         """Make one one-time key."""
-        opened, created = _opened(account, key), self._new_key()
+        opened, created = _opened(account, key), self._fresh_key()
         opened["keys"].append(created)
         return created, _pickled(opened, key)
 
@@ -72,7 +72,7 @@ class FastRatchets:
         ours = _opened(account, keys.account)["identity"]
         _check_key(identity_key)
         _check_key(one_time_key)
-        session = _new_session(self._new_key(), f"{ours} {one_time_key}", is_starter=True)
+        session = _begun_session(self._fresh_key(), f"{ours} {one_time_key}", is_starter=True)
         return _pickled(session, keys.session)
 
     def accept_session(
@@ -84,7 +84,7 @@ class FastRatchets:
         if named != identity_key or one_time_key not in opened["keys"]:
             raise Undecryptable
         opened["keys"].remove(one_time_key)
-        session = _new_session(wire.root, wire.introduction, is_starter=False)
+        session = _begun_session(wire.root, wire.introduction, is_starter=False)
         _take(session, wire)
         return AcceptedSession(
             _pickled(opened, keys.account), _pickled(session, keys.session), wire.plaintext
@@ -115,7 +115,7 @@ class FastRatchets:
 
     def create_group(self, key: bytes) -> bytes:
         """Start an outbound group session."""
-        return _pickled({"root": self._new_key(), "index": 0}, key)
+        return _pickled({"root": self._fresh_key(), "index": 0}, key)
 
     def group_id(self, group: bytes, key: bytes) -> str:
         """The session's ID."""
@@ -149,11 +149,11 @@ class FastRatchets:
             raise Undecryptable
         return GroupMessage(wire.plaintext, wire.index), inbound
 
-    def _new_key(self) -> str:
+    def _fresh_key(self) -> str:
         return base64.b64encode(self._chance.randbytes(_KEY)).decode().rstrip("=")
 
 
-def _new_session(root: str, introduction: str, *, is_starter: bool) -> _Opened:
+def _begun_session(root: str, introduction: str, *, is_starter: bool) -> _Opened:
     return {
         "root": root,
         "introduction": introduction,
