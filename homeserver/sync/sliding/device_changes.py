@@ -45,12 +45,12 @@ def _who_moved(view: View, asked: Asked, news: News) -> Iterator[UserId]:
             members = veils.members(view, room_id, rooms.JOINED if is_in else _ONCE_IN)
             yield from (one.user_id for one in members)
     for room_id in news.rooms:
-        if _has_new_state(view, asked, room_id):
+        if _has_other_state(view, asked, room_id):
             span = Span(room_id, asked.after, asked.until, asked.after)
             part = timelines.load_slice(view, asked.user_id, span, _NEWEST)
             yield from room_state_changes.joins_and_leaves(view, part)
 
 
-def _has_new_state(view: View, asked: Asked, room_id: RoomId) -> bool:
+def _has_other_state(view: View, asked: Asked, room_id: RoomId) -> bool:
     before = room_state.find_room_state_at(view, room_id, asked.after)
     return before != room_state.find_room_state_at(view, room_id, asked.until)

@@ -95,7 +95,7 @@ def _look_at(view: View, asked: Asked, index: RoomIndex, plan: Plan, room_id: Ro
             plan.changes[room_id] = replace(told, until=asked.after)
         return
     whole = RoomPlan(entry.membership, config, None, lists)
-    if told is None or _is_new_to(view, asked, told, entry.membership):
+    if told is None or _is_unknown_to(view, asked, told, entry.membership):
         plan.rooms.append(whole)
         _tell(asked, plan, room_id, told, config)
         return
@@ -137,7 +137,7 @@ def _leave(asked: Asked, plan: Plan, room_id: RoomId, told: ToldRoom | None) -> 
     plan.rooms.append(RoomPlan(moved, config, since, (), had=config.required_state))
 
 
-def _is_new_to(view: View, asked: Asked, told: ToldRoom, membership: Membership) -> bool:
+def _is_unknown_to(view: View, asked: Asked, told: ToldRoom, membership: Membership) -> bool:
     """Whether the user is in the room now and was not when the device was last told of it."""
     since = asked.after if told.until is None else told.until
     if membership.membership != "join" or membership.position <= since:
