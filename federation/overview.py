@@ -57,6 +57,7 @@ class Overview:
             "name": peer.name,
             "standing": peer.standing,
             "meaning": self._meaning(peer),
+            "is_refused": self._is_refused(peer),
             "how": peer.how,
             "connected_at": peer.connected_at,
             "last_heard_at": self._hearing.last_heard_at(peer),
@@ -94,11 +95,15 @@ class Overview:
             for one in self._database.read(notices.newest)
         ]
 
+    def _is_refused(self, peer: Peer) -> bool:
+        is_offered = peer.standing == Standing.OFFERED
+        return is_offered and self._connecting.is_refused(peer.server_name)
+
     def _meaning(self, peer: Peer) -> str:
         """The standing in a sentence."""
         if peer.alarm is not None:
             return f"Stopped: {peer.alarm}. Look into it; `dismiss` goes on."
-        if peer.standing == Standing.OFFERED and self._connecting.is_refused(peer.server_name):
+        if self._is_refused(peer):
             return sentences.REFUSED
         if peer.standing == Standing.PAUSED and peer.paused_because:
             return f"The connection is paused: {peer.paused_because}."

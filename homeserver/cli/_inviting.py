@@ -78,7 +78,7 @@ def connect(
     peer = admin.post("peers", body=body)
     was_connected = peer["standing"] == "active"
     give_up_at = time.monotonic() + _CONNECT_LIMIT_S
-    while peer["standing"] == "offered" and time.monotonic() < give_up_at:
+    while _is_open(peer) and time.monotonic() < give_up_at:
         time.sleep(_LOOK_AGAIN_S)
         peer = admin.get("peers", peer["server_name"])
     if as_json:
@@ -90,8 +90,13 @@ def connect(
         click.echo(f"{done or f'Connected to {_text.called(peer)}'}.")
 
 
+def _is_open(peer: Json) -> bool:
+    """Whether waiting makes sense: their side has neither answered nor refused."""
+    return peer["standing"] == "offered" and not peer.get("is_refused")
+
+
 def _not_yet(peer: Json) -> str:
-    if peer["standing"] == "offered" and "refuse" not in peer.get("meaning", ""):
+    if _is_open(peer):
         called = _text.called(peer)
         return f"{called} has not answered yet; the request is kept and repeated."
     return f"{_text.called(peer)}: {peer.get('meaning') or peer['standing']}"

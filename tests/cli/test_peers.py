@@ -223,7 +223,11 @@ def test_invitations_are_listed_and_withdrawn(admin: Admin, run: Run) -> None:
 def test_a_link_that_is_refused_is_not_called_unanswered(admin: Admin, run: Run) -> None:
     meaning = "You said yes, and their side refuses the link: it was used already."
     admin.answer("POST", "/peers", peer(standing="offered", name=None))
-    admin.answer("GET", f"/peers/{BOB}", peer(standing="declined", name=None, meaning=meaning))
+    admin.answer(
+        "GET",
+        f"/peers/{BOB}",
+        peer(standing="offered", name=None, meaning=meaning, is_refused=True),
+    )
     result = run("peers", "connect", "homeserver://x")
     assert result.stderr == f"Error: {BOB}: {meaning}\n"
 
