@@ -23,8 +23,8 @@ def test_a_scenario_holds_in_reality_as_it_does_in_the_simulation(
         world.run(Stage(world, scenario_files.load(SCENARIOS / f"{name}.yaml")).play(tell=_nobody))
         passed = world.network.passages
         assert {one.source for one in passed} == {"alice", "bob"}, "relays know who calls"
-        slowest = max(one.took_s for one in passed if one.fate == "arrived")
-        assert (slowest > 0.1) == (name == "two-friends"), "relays do what faults say"
+        if name == "two-friends":  # whose boxes are late by up to two seconds each
+            assert max(one.took_s for one in passed) > 0.1, "relays do what faults say"
     finally:
         world.close()
 
