@@ -8,10 +8,13 @@ import pytest
 
 from federation import channel, turning
 from federation.inbox import Inbox
+from federation.lines import Lines
+from federation.turn_state import TurnState
 from homeserver.matrix import auth_rules
-from homeserver.storage import inbox
+from homeserver.storage import channels, inbox, peers
 from homeserver.testing.client import Refused
 from homeserver.testing.crashing import crash_everywhere
+from homeserver.testing.invariants import Broken
 from homeserver.testing.watched_database import digest_of
 from homeserver.testing.world import World
 
@@ -130,3 +133,53 @@ def test_no_protection_against_replay(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_no_authorization(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth_rules, "check", lambda *_arguments: None)
     assert _sees(tmp_path, a_ban_in_a_partition)
+
+
+async def pause_and_revoke(world: World) -> None:
+    alice, bob = await world.befriended("alice", "bob")
+    room_id = await world.room(alice, bob)
+    await alice.pause(bob)
+    await alice.say(room_id, "held")
+    await world.pass_time(60.0)
+    await world.check()
+    await alice.revoke(bob)
+    await world.pass_time(60.0)
+    await world.check()
+
+
+def test_nothing_is_seen_of_a_pause_that_is_kept(tmp_path: Path) -> None:
+    assert not _sees(tmp_path, pause_and_revoke)
+
+
+def test_a_ratchet_that_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = TurnState.change
+
+    def forget_the_session(self: TurnState, **changes: Any) -> None:
+        changes.pop("session", None)
+        change(self, **changes)
+
+    monkeypatch.setattr(TurnState, "change", forget_the_session)
+    with pytest.raises(Broken, match="used twice"):
+        _tell(tmp_path, losses)
+
+
+def test_a_pause_that_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lines, "_close", lambda _self, _line: None)
+    monkeypatch.setattr(peers, "is_active", lambda *_arguments: True)
+    with pytest.raises(Broken, match="while the connection was paused"):
+        _tell(tmp_path, pause_and_revoke)
+
+
+def test_a_revoke_that_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "delete_channel", lambda *_arguments: None)
+    with pytest.raises(Broken, match=r"keeps of a revoked peer: .*channels"):
+        _tell(tmp_path, pause_and_revoke)
+
+
+def _tell(directory: Path, story: Story) -> None:
+    world = World(directory, 1)
+    world.patience_s = 400.0
+    try:
+        world.run(story(world))
+    finally:
+        world.close()
