@@ -17,6 +17,8 @@ import pytest
 
 from homeserver.testing import processes
 from homeserver.testing.processes import Server
+from tests import checking_proxy
+from tests.checking_proxy import Seen
 from tests.end_to_end.conftest import WithClient
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -39,11 +41,18 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
 
 
 @pytest.fixture
-def cinny(tmp_path: Path, pair: tuple[Server, Server]) -> Iterator[str]:
+def seen(pair: tuple[Server, Server]) -> Iterator[Seen]:
+    """Bob's server, as Cinny sees it."""
+    with checking_proxy.checking(pair[1].url) as seen:
+        yield seen
+
+
+@pytest.fixture
+def cinny(tmp_path: Path, seen: Seen) -> Iterator[str]:
     """The web client's address, set up for Bob's server."""
     site = tmp_path / "cinny"
     shutil.copytree(DIST, site)
-    settings = {"defaultHomeserver": 0, "homeserverList": [pair[1].url]}
+    settings = {"defaultHomeserver": 0, "homeserverList": [seen.url]}
     (site / "config.json").write_text(json.dumps(settings | {"hashRouter": {"enabled": True}}))
     serve = functools.partial(_Quiet, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
@@ -60,7 +69,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 async def test_cinny_shows_everything_once_and_in_order_whatever_stops_in_between(
-    pair: tuple[Server, Server], cinny: str, with_client: WithClient
+    pair: tuple[Server, Server], seen: Seen, cinny: str, with_client: WithClient
 ) -> None:
     alice, bob = pair
     hers = await with_client(alice)
@@ -73,6 +82,7 @@ async def test_cinny_shows_everything_once_and_in_order_whatever_stops_in_betwee
             page.set_default_timeout(PATIENCE_MS)
             asked: set[str] = set()
             page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+            await page.route("**/.well-known/matrix/client", leads_to(seen.url))
             await log_in(page, cinny, bob)
             room_id = await hers.create_room(
                 name="harbour", invite=[f"@bob:{bob.status()['server_name']}"]
@@ -100,9 +110,21 @@ async def test_cinny_shows_everything_once_and_in_order_whatever_stops_in_betwee
             await page.reload()
             await sees(page, "I have read all of it")
             assert await shown(page, expected) == expected
-            assert asked <= {cinny.split("/")[2], bob.url.split("/")[2]}
+            assert asked <= {cinny.split("/")[2], seen.url.split("/")[2]}
+            assert seen.violations() == []
         finally:
             await browser.close()
+
+
+def leads_to(url: str) -> Any:
+    """Let discovery lead to where the answers are looked at."""
+    found = json.dumps({"m.homeserver": {"base_url": url}})
+
+    async def answer(route: Any) -> None:
+        headers = {"Access-Control-Allow-Origin": "*"}
+        await route.fulfill(body=found, content_type="application/json", headers=headers)
+
+    return answer
 
 
 def texts(events: list[dict[str, object]]) -> list[str]:

@@ -22,7 +22,10 @@ from mautrix.types import (
 )
 
 from homeserver.testing import processes
+from homeserver.testing.client import Client
 from homeserver.testing.processes import Server
+from tests import checking_proxy
+from tests.checking_proxy import Seen
 from tests.end_to_end.conftest import WithClient
 
 PATIENCE_S = 60.0
@@ -31,12 +34,12 @@ PATIENCE_S = 60.0
 class Mautrix:
     """A mautrix client that joins where it is invited and keeps what it is told, in order."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, url: str) -> None:
         self.server = server
         self.heard: list[str] = []
         self.joined: list[RoomID] = []
         self._changed = asyncio.Event()
-        self.client = MautrixClient(api=HTTPAPI(server.url, default_retry_count=10))
+        self.client = MautrixClient(api=HTTPAPI(url, default_retry_count=10))
         self.client.add_event_handler(EventType.ROOM_MESSAGE, self._hear)
         self.client.add_event_handler(EventType.ROOM_MEMBER, self._be_invited)
 
@@ -98,7 +101,13 @@ async def test_mautrix_hears_everything_once_and_in_order_whatever_stops_in_betw
 ) -> None:
     alice, bob = pair
     hers = await with_client(alice)
-    async with Mautrix(bob) as his:
+    with checking_proxy.checking(bob.url) as seen:
+        await talk(alice, bob, hers, seen)
+        assert seen.violations() == []
+
+
+async def talk(alice: Server, bob: Server, hers: Client, seen: Seen) -> None:
+    async with Mautrix(bob, seen.url) as his:
         room_id = await hers.create_room(invite=[his.client.mxid])
         joined = await his.until_joined(room_id)
         for number in range(5):

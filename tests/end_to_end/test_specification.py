@@ -4,66 +4,48 @@ Needs a proxy that checks answers against the specification's OpenAPI files; wit
 the checkout (`*/tools/specproxy.py`) these tests are skipped.
 """
 
-import contextlib
-import json
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from homeserver.testing import processes
 from homeserver.testing.processes import Server
+from tests import checking_proxy
+from tests.checking_proxy import Seen
 from tests.end_to_end import test_one_server as stories
 from tests.end_to_end.conftest import WithJs, WithNio
 
-BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[3]
 
-
+@dataclass(frozen=True, slots=True)
 class Checked:
     """A server seen through the checking proxy."""
 
-    def __init__(self, server: Server, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.user = server.user
-        self.password = server.password
+    server: Server
+    seen: Seen
+
+    @property
+    def url(self) -> str:
+        return self.seen.url
+
+    @property
+    def user(self) -> str:
+        return self.server.user
+
+    @property
+    def password(self) -> str:
+        return self.server.password
 
     def violations(self) -> list[str]:
-        with urllib.request.urlopen(f"{self.url}/_specproxy/report", timeout=10) as answer:
-            report: dict[str, Any] = json.load(answer)
-        assert report["endpoints_called"] > 10
-        return [f"{one['endpoint']} {one['status']}: {one['what']}" for one in report["violations"]]
+        return self.seen.violations()
 
 
 @pytest.fixture
 def checked(server: Server) -> Iterator[Any]:
-    program = next(BESIDE_THE_CHECKOUT.glob("*/tools/specproxy.py"), None)
-    if program is None:
+    if not checking_proxy.exists():
         pytest.skip("no checking proxy beside the checkout")
-    port = processes.free_port()
-    command = [sys.executable, str(program), "--upstream", server.url]
-    proxy = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
-    try:
-        seen = Checked(server, port)
-        wait_until_it_answers(seen.url)
-        yield seen
-    finally:
-        proxy.kill()  # it would wait for syncs that wait
-        proxy.wait()
-
-
-def wait_until_it_answers(url: str) -> None:
-    limit = time.monotonic() + 30
-    while time.monotonic() < limit:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{url}/_specproxy/report", timeout=5).close()
-            return
-        time.sleep(0.1)
-    raise AssertionError("the checking proxy did not start")
+    with checking_proxy.checking(server.url) as seen:
+        yield Checked(server, seen)
 
 
 async def test_nio_gets_only_answers_of_the_specified_form(checked: Any, with_nio: WithNio) -> None:
