@@ -123,6 +123,9 @@ class Federation:
         await self.requests.close()
 
     async def _sweep(self) -> None:
+        await asyncio.gather(self._expire(), self._note())
+
+    async def _expire(self) -> None:
         has_announced = False
         while True:
             try:
@@ -130,8 +133,17 @@ class Federation:
                     await self._announce()
                     has_announced = True
                 await self.expiring.run()
-                await self.hearing.note()
             except Exception:
                 metrics.bump("unexpected_errors")
                 logger.exception("could not end what has expired")
+            await self._clock.sleep(_RETRY_SECONDS)
+
+    async def _note(self) -> None:
+        """Remember now and then when each peer was heard: deposits are as old as its silence."""
+        while True:
+            try:
+                await self.hearing.note()
+            except Exception:
+                metrics.bump("unexpected_errors")
+                logger.exception("could not note when peers were heard")
             await self._clock.sleep(_RETRY_SECONDS)
