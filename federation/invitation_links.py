@@ -68,7 +68,7 @@ def read(text: str) -> Link:
         raise BadLink
     try:
         content = canonical_json.decode(_decode(text.removeprefix(PREFIX)))
-        if content["v"] != VERSION:
+        if _number(content["v"]) != VERSION:
             raise BadLink("That link needs a newer version of this program.")
         return Link(
             _matching(_NODE_ID, content["n"]),
@@ -76,7 +76,7 @@ def read(text: str) -> Link:
             checked_routes(content["r"]),
             _matching(_INTAKE, content["i"]),
             _secret(content["k"]),
-            int(content["e"]),
+            _number(content["e"]),
         )
     except (KeyError, TypeError, ValueError, binascii.Error, errors.BadJson) as error:
         raise BadLink from error
@@ -113,6 +113,12 @@ def _secret(text: object) -> bytes:
     if len(secret) != 32:  # noqa: PLR2004 - bytes of a secret
         raise BadLink
     return secret
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadLink
+    return value
 
 
 def _text(value: object) -> str:

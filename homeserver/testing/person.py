@@ -29,6 +29,7 @@ class Person:
         self.seen: dict[str, Counter[str]] = {}
         self._client: SimulatedClient | None = None
         self._transactions = 0
+        self._notice_rooms: dict[str, bool] = {}
 
     @property
     def name(self) -> str:
@@ -122,9 +123,17 @@ class Person:
             return None
 
     async def joined_rooms(self) -> list[str]:
-        """The rooms this person is in."""
+        """The rooms this person is in, but for the one in which the own server speaks."""
         answer = await self.client.request("GET", f"{_V3}/joined_rooms")
-        return sorted(answer["joined_rooms"])
+        return sorted([one for one in answer["joined_rooms"] if not await self._is_notices(one)])
+
+    async def _is_notices(self, room_id: str) -> bool:
+        """Whether a room is tagged as the server's own; asked once a room."""
+        if room_id not in self._notice_rooms:
+            path = f"{_V3}/user/{quote(self.user_id)}/rooms/{quote(room_id)}/tags"
+            tags = (await self.client.request("GET", path))["tags"]
+            self._notice_rooms[room_id] = "m.server_notice" in tags
+        return self._notice_rooms[room_id]
 
     async def sync(self) -> dict[str, Any]:
         """Sync once, without waiting, and note which events came; none may come twice."""
