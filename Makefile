@@ -12,7 +12,7 @@ FAST   := tests/unit tests/storage tests/test_house_rules.py
 SOURCES := homeserver api federation migrations tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench simulate demo drawings migration clean
+.PHONY: help run test check format bench simulate scale demo drawings migration clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ bench: $(VENV)/.develops  ## Measure one server and two
 
 simulate: $(VENV)/.develops  ## Run several servers in one process through loss, delay and crashes
 	PYTHONHASHSEED=0 $(BIN)/pytest -n 2 tests/simulation --seeds 5
+
+scale: $(VENV)/.develops  ## Measure what a server costs among 1,000 (some minutes)
+	$(BIN)/homeserver simulate scale --servers 10 --servers 100 --servers 1000
 
 demo: $(VENV)/.develops  ## Watch Alice's and Bob's servers meet and talk on this machine
 	$(BIN)/homeserver demo
