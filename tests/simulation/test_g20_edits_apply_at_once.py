@@ -105,3 +105,112 @@ async def test_media(world: World, befriended: list[Person]) -> None:
 
 async def _upload(person: Person, size: int) -> str:
     return await person.client.upload(bytes(size), "application/octet-stream")
+
+
+@simulated
+async def test_an_edit_holds_in_its_own_direction_only(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    for one, other in ((alice, bob), (bob, alice)):
+        room_id = await world.room(one, other)
+        await one.grant(other, messages=False)
+        await other.say(room_id, f"{one.name} does not want to hear this")
+        await one.say(room_id, f"{one.name} may still speak")
+        await world.settle()
+        assert f"{one.name} does not want to hear this" not in await one.texts(room_id)
+        assert f"{one.name} may still speak" in await other.texts(room_id)
+        await one.grant(other, messages=True)
+
+
+@simulated
+async def test_presence(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    await world.room(alice, bob)
+    for text, is_granted in (("first", False), ("second", True), ("third", False)):
+        await alice.grant(bob, presence=is_granted)
+        await bob.grant(alice, presence=not is_granted)
+        for person in (alice, bob):
+            await _set_presence(person, text)
+        await world.settle()
+        assert (await _presence(bob, alice) == text) == is_granted
+        assert (await _presence(alice, bob) == text) != is_granted
+
+
+async def _set_presence(person: Person, text: str) -> None:
+    path = f"{_V3}/presence/{quote(person.user_id)}/status"
+    await person.client.request("PUT", path, {"presence": "online", "status_msg": text})
+
+
+async def _presence(person: Person, other: Person) -> str | None:
+    path = f"{_V3}/presence/{quote(other.user_id)}/status"
+    try:
+        answer = await person.client.request("GET", path)
+    except Refused:
+        return None
+    return answer.get("status_msg")
+
+
+@simulated
+async def test_profile(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    profile = f"{_V3}/profile/{quote(alice.user_id)}"
+    await alice.client.request("PUT", f"{profile}/displayname", {"displayname": "Alice A."})
+    picture = {"avatar_url": f"mxc://{alice.server.server_name}/picture"}
+    await alice.client.request("PUT", f"{profile}/avatar_url", picture)
+    name = {"displayname": "Alice A."}
+    for choice, shown in (("all", name | picture), ("name", name), ("none", None), ("all", name)):
+        await alice.grant(bob, profile=choice)
+        try:
+            seen = await bob.client.request("GET", profile)
+        except Refused:
+            seen = None
+        assert (seen is None) == (shown is None)
+        if seen is not None and shown is not None:
+            assert shown.items() <= seen.items()
+            assert choice == "all" or "avatar_url" not in seen
+
+
+@simulated
+async def test_the_end_of_a_connection_for_a_while(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    room_id = await world.room(alice, bob)
+    soon = alice.server.clock.now_ms() + 600_000
+    await alice.grant(bob, expires_at=soon)
+    await bob.say(room_id, "in time")
+    await world.settle()
+    await world.pass_time(900.0)
+    assert await alice.standing(bob) == "paused"
+    await bob.say(room_id, "too late")
+    await world.pass_time(60.0)
+    assert await alice.texts(room_id) == ["in time"]
+    await alice.grant(bob, expires_at=None)
+    await alice.resume(bob)
+    await world.settle()
+    assert await alice.texts(room_id) == ["in time", "too late"]
+
+
+@simulated
+async def test_a_note_never_leaves(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    await alice.grant(bob, note="met at the fair")
+    await world.settle()
+    told = await bob.peer(alice)
+    assert told is not None
+    assert "note" not in told["grants_received"]
+    assert "fair" not in str(told)
+
+
+@simulated
+async def test_invitations_wait_for_no_grant_that_was_taken_back(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    for one, other in ((alice, bob), (bob, alice)):
+        for is_granted in (False, True, False):
+            await one.grant(other, room_invites=is_granted)
+            room_id = await other.create_room(one)
+            await world.settle()
+            one.forget_syncs()
+            invited = (await one.sync()).get("rooms", {}).get("invite", {})
+            assert (room_id in invited) == is_granted
