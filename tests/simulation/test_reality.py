@@ -62,7 +62,7 @@ story:
 def test_what_cannot_happen_in_reality_is_refused_by_name() -> None:
     result = CliRunner().invoke(main, ["simulate", "back-after-a-month", "--real"])
     assert result.exit_code == 2
-    assert "line 8: wait: more than a day cannot pass in reality" in result.output
+    assert "line 9: wait: more than a day cannot pass in reality" in result.output
 
 
 def _nobody(_number: int) -> None:
