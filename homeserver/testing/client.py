@@ -183,13 +183,13 @@ class Client:
         return page
 
     async def pages(self, room_id: str, limit: int = _PAGE) -> AsyncIterator[list[dict[str, Any]]]:
-        """All of a room's history, page by page, newest first."""
+        """All of a room's history, page by page, newest first; up to a hole that nobody fills."""
         start: str | None = None
         while True:
             page = await self.messages(room_id, start, limit)
             yield page["chunk"]
-            start = page.get("end")
-            if start is None:
+            before, start = start, page.get("end")
+            if start is None or (start == before and not page["chunk"]):
                 return
 
     async def timeline(self, room_id: str) -> list[dict[str, Any]]:
