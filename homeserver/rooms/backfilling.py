@@ -3,7 +3,9 @@
 Spec: server-server-api#backfilling-and-retrieving-missing-events
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from homeserver import errors
@@ -24,8 +26,9 @@ _EVENTS_PER_ASK = 100
 _GAPS_PER_ASK = 20
 _MOST_PEERS_ASKED = 3
 _MOST_ROUNDS = 10
-# Somebody is looking at a screen.
-_ANSWER_WITHIN_S = 10.0
+# Somebody is looking at a screen: so long for each question, and for all of them.
+_ANSWER_WITHIN_S = 6.0
+_ALL_WITHIN_S = 15.0
 
 
 class Backfilling:
@@ -40,9 +43,11 @@ class Backfilling:
         """Try to fill some gaps of a room from one peer or another; return whether it helped."""
         wanted = list(dict.fromkeys(gap.missing for gap in gaps))[:_GAPS_PER_ASK]
         version = self._database.read(lambda view: _version(view, room_id))
+        end = asyncio.get_running_loop().time() + _ALL_WITHIN_S
         for peer in self._peers(room_id)[:_MOST_PEERS_ASKED]:
             try:
-                if await self._fill_from(peer, room_id, version, wanted):
+                asked = _Asked(self._network, peer, end)
+                if await self._fill_from(asked, room_id, version, wanted):
                     return True
             except (
                 errors.PeerUnreachable,
@@ -65,22 +70,21 @@ class Backfilling:
         return sorted(found, key=lambda peer: (not self._network.is_awake(peer), peer))
 
     async def _fill_from(
-        self, peer: ServerName, room_id: RoomId, version: RoomVersion, wanted: list[EventId]
+        self, asked: "_Asked", room_id: RoomId, version: RoomVersion, wanted: list[EventId]
     ) -> bool:
         body: JsonObject = {"room_id": room_id, "v": wanted, "limit": _EVENTS_PER_ASK}
-        answer = await self._network.ask(peer, "backfill", body, _ANSWER_WITHIN_S)
-        pdus = answer.get("pdus")
+        pdus = (await asked.ask("backfill", body)).get("pdus")
         if not isinstance(pdus, list) or not pdus:
             return False
-        history = await self._verify(peer, room_id, version, pdus[:_EVENTS_PER_ASK])
-        authorities = await self._authorities(peer, room_id, version, history)
+        history = await self._verify(asked.peer, room_id, version, pdus[:_EVENTS_PER_ASK])
+        authorities = await self._authorities(asked, room_id, version, history)
         placed = await self._database.write(
             lambda work: taking_in.take_in_backfill(work, room_id, history, authorities)
         )
         return placed > 0
 
     async def _authorities(
-        self, peer: ServerName, room_id: RoomId, version: RoomVersion, history: list[Event]
+        self, asked: "_Asked", room_id: RoomId, version: RoomVersion, history: list[Event]
     ) -> list[Event]:
         """What allowed these events, as far as it is not here, and what allowed that."""
         fetched: dict[EventId, Event] = {}
@@ -90,15 +94,30 @@ class Backfilling:
             if not missing:
                 break
             body: JsonObject = {"room_id": room_id, "event_ids": missing[:_EVENTS_PER_ASK]}
-            answer = await self._network.ask(peer, "event", body, _ANSWER_WITHIN_S)
-            pdus = answer.get("pdus")
+            pdus = (await asked.ask("event", body)).get("pdus")
             given = pdus[:_EVENTS_PER_ASK] if isinstance(pdus, list) else []
-            verified = await self._verify(peer, room_id, version, given)
+            verified = await self._verify(asked.peer, room_id, version, given)
             fresh = {one.event_id: one for one in verified if one.event_id in missing}
             if not fresh:
                 raise MissingEvents(missing)
             fetched |= fresh
         return list(fetched.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One peer, and when asking has to end altogether."""
+
+    network: PeerNetwork
+    peer: ServerName
+    end: float
+
+    async def ask(self, operation: str, body: JsonObject) -> JsonObject:
+        """Raise PeerUnreachable where no answer comes in time."""
+        left = self.end - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise errors.PeerUnreachable
+        return await self.network.ask(self.peer, operation, body, min(_ANSWER_WITHIN_S, left))
 
 
 def _missing_authorities(view: View, here: Collection[Event]) -> list[EventId]:

@@ -125,7 +125,7 @@ def _causes_first(given: dict[EventId, Event]) -> list[Event]:
         event = waiting[-1]
         before = [
             given[one]
-            for one in event.auth_events
+            for one in appending.authorities_of(event)
             if one in given and one not in ordered and one not in under_way
         ]
         if event.event_id in ordered or event.event_id in under_way or not before:

@@ -5,7 +5,7 @@ import pytest
 from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms.creating import Wish
 from homeserver.storage import cards
-from tests.replication.stack import Server, connect, settle
+from tests.replication.stack import Server, connect, deliver, settle
 
 Trio = tuple[Server, Server, Server]
 
@@ -33,6 +33,21 @@ async def test_all_three_hear_each_other_and_agree_on_the_state(trio: Trio) -> N
     said = ["from ali", "from bob", "from car"]
     assert [server.texts(room_id) for server in trio] == [said] * 3
     assert alice.state(room_id) == bob.state(room_id) == carol.state(room_id)
+
+
+async def test_who_hears_of_events_by_way_of_a_third_hears_causes_first(trio: Trio) -> None:
+    """Concurrent events stand in the order in which they come; what follows another never does."""
+    alice, bob, carol = trio
+    await connect(bob, carol)
+    room_id = await room_of_three(alice, bob, carol)
+    for text in ("1", "2", "3"):
+        await bob.say(room_id, text)
+    await settle(bob, carol)  # Alice hears nothing of Bob yet
+    await carol.say(room_id, "4, after Bob's")
+    await deliver(carol, alice)
+    assert alice.texts(room_id) == ["1", "2", "3", "4, after Bob's"]
+    await settle(*trio)
+    assert alice.texts(room_id) == ["1", "2", "3", "4, after Bob's"]
 
 
 async def test_events_of_a_stranger_come_through_whoever_refers_to_them(trio: Trio) -> None:
