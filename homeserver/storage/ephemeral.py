@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
-from homeserver.storage import wake_ups
+from homeserver.storage import listing, wake_ups
 from homeserver.storage.events import Point
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -84,7 +84,9 @@ _ONE_RECEIPT = select(receipts).where(
 _OWN_RECEIPTS = select(receipts).where(
     receipts.c.room_id == bindparam("room_id"), receipts.c.user_id == bindparam("user_id")
 )
-_ALL_OWN_RECEIPTS = select(receipts).where(receipts.c.user_id == bindparam("user_id"))
+_OWN_RECEIPTS_IN = select(receipts).where(
+    listing.among(receipts.c.room_id, "room_ids"), receipts.c.user_id == bindparam("user_id")
+)
 _RECEIPTS_SINCE = (
     select(receipts)
     .where(
@@ -95,7 +97,7 @@ _RECEIPTS_SINCE = (
 )
 _RECEIPTS_OF_ROOMS = (
     select(receipts)
-    .where(receipts.c.room_id.in_(bindparam("room_ids", expanding=True)))
+    .where(listing.among(receipts.c.room_id, "room_ids"))
     .order_by(receipts.c.position)
 )
 _PRESENCE_COLUMNS = [presence.c[name] for name in Presence.__slots__]
@@ -140,7 +142,10 @@ def receipts_of_rooms(view: View, room_ids: Collection[RoomId]) -> list[Receipt]
     """Every receipt of some rooms, for a client that sees them for the first time."""
     if not room_ids:
         return []
-    return [_receipt(row) for row in view.all(_RECEIPTS_OF_ROOMS, {"room_ids": list(room_ids)})]
+    return [
+        _receipt(row)
+        for row in view.all(_RECEIPTS_OF_ROOMS, {"room_ids": listing.values(room_ids)})
+    ]
 
 
 def receipts_of_user(view: View, room_id: RoomId, user_id: UserId) -> list[Receipt]:
@@ -149,9 +154,10 @@ def receipts_of_user(view: View, room_id: RoomId, user_id: UserId) -> list[Recei
     return [_receipt(row) for row in rows]
 
 
-def receipts_of_user_anywhere(view: View, user_id: UserId) -> list[Receipt]:
-    """How far one user has read each room, in each kind and thread."""
-    return [_receipt(row) for row in view.all(_ALL_OWN_RECEIPTS, {"user_id": user_id})]
+def receipts_of_user_in(view: View, user_id: UserId, room_ids: Collection[RoomId]) -> list[Receipt]:
+    """How far one user has read some rooms, in each kind and thread."""
+    wanted = {"user_id": user_id, "room_ids": listing.values(room_ids)}
+    return [_receipt(row) for row in view.all(_OWN_RECEIPTS_IN, wanted)]
 
 
 def save_presence(work: UnitOfWork, changed: Iterable[Presence]) -> None:

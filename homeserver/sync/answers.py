@@ -65,7 +65,7 @@ def _rooms(view: View, asked: Asked, changes: Changes) -> JsonObject:
     )
     join: JsonObject = {}
     counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
-    counting.prepare(len(changes.joined))
+    counting.prepare([part.room_id for part in changes.joined])
     for part in changes.joined:
         beside = _beside(asked, changes, part.room_id)
         if beside or asked.is_initial or asked.wish.is_full_state or not part.is_empty:

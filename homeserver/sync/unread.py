@@ -3,6 +3,8 @@
 Spec: client-server-api#receiving-notifications
 """
 
+from collections.abc import Collection
+
 from homeserver.ephemeral import reading
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
@@ -12,7 +14,7 @@ from homeserver.storage.unit_of_work import View
 from homeserver.sync.asking import Counts, SyncSources, Unread
 
 # More rooms than these have their receipts read at once.
-_MANY = 10
+_MANY = 3
 
 
 class UnreadRooms:
@@ -25,12 +27,12 @@ class UnreadRooms:
         self._until = until
         self._receipts: dict[RoomId, list[Receipt]] | None = None
 
-    def prepare(self, count: int) -> None:
-        """So many rooms will be asked about."""
-        if count <= _MANY:
+    def prepare(self, room_ids: Collection[RoomId]) -> None:
+        """These rooms will be asked about."""
+        if len(room_ids) <= _MANY:
             return
         self._receipts = {}
-        for one in ephemeral.receipts_of_user_anywhere(self._view, self._user_id):
+        for one in ephemeral.receipts_of_user_in(self._view, self._user_id, room_ids):
             self._receipts.setdefault(one.room_id, []).append(one)
 
     def count(self, room_id: RoomId, newest: int, rules_at: int) -> Unread:

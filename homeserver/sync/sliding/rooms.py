@@ -60,7 +60,7 @@ def write(view: View, asked: Asked, plan: Plan) -> dict[RoomId, JsonObject]:
         if one.membership.membership in _OUTSIDE
     }
     counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
-    counting.prepare(len(parts))
+    counting.prepare([part.plan.room_id for part in parts])
     for part in parts:
         room = _facts(view, asked, part, plan) | _people(part, states)
         room |= _timeline(asked, part, shown) | _state(asked, part, states)
