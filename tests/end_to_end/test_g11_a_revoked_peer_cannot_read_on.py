@@ -48,10 +48,11 @@ class People:
         """Each of Alice's devices says something that Bob and Carol read, and Bob answers."""
         for name, device in (("js", self.js), ("nio", self.nio)):
             await person.say(device, self.room_id, f"{name} {what}")
-            for listener in (self.bob, self.carol):
-                assert (await listener.hears(self.room_id, f"{name} {what}")).was_encrypted
+            for reader in (self.bob, self.carol):
+                assert (await reader.hears(self.room_id, f"{name} {what}")).was_encrypted
         await person.say(self.bob, self.room_id, f"bob {what}")
-        for listener in (self.js, self.nio, self.carol):
+        listeners: tuple[JsClient | NioClient, ...] = (self.js, self.nio, self.carol)
+        for listener in listeners:
             await listener.hears(self.room_id, f"bob {what}")
 
 

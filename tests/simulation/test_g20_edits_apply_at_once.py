@@ -148,7 +148,8 @@ async def _presence(person: Person, other: Person) -> str | None:
         answer = await person.client.request("GET", path)
     except Refused:
         return None
-    return answer.get("status_msg")
+    text: str | None = answer.get("status_msg")
+    return text
 
 
 @simulated
