@@ -13,21 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from homeserver.testing.client import Refused
 from homeserver.testing.network import Faults
 from homeserver.testing.person import Person
+from homeserver.testing.schedules import faults
 from homeserver.testing.world import HOUR, World
-
-_chances = st.sampled_from([0.0, 0.1, 0.3])
-
-
-def faults() -> st.SearchStrategy[Faults]:
-    """What a link may suffer."""
-    return st.builds(
-        Faults,
-        jitter_s=st.sampled_from([0.0, 1.0, 20.0]),
-        loss=_chances,
-        duplication=_chances,
-        reordering=_chances,
-        corruption=_chances,
-    )
 
 
 class Owners(RuleBasedStateMachine):
@@ -89,9 +76,29 @@ class Owners(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2))
     def crash_or_start(self, who: int) -> None:
-        """A server loses power, or gets it back."""
+        """A server loses power, or gets it back, where there is room to start."""
         server = self.people[who].server
+        if server.disk.is_full:
+            return
         self._do(server.crash_now() if server.is_running else server.start())
+
+    @rule(who=st.integers(0, 2), is_full=st.booleans())
+    def fill_or_free(self, who: int, is_full: bool) -> None:  # noqa: FBT001 - hypothesis names it
+        """A disk is full, or is freed."""
+        self.people[who].server.disk.is_full = is_full
+
+    @rule(who=st.integers(0, 2), hours=st.sampled_from([-30, 0, 30]))
+    def set_clock(self, who: int, hours: int) -> None:
+        """A clock jumps."""
+        self.people[who].server.clock.skew_s = hours * HOUR
+
+    @rule(who=st.integers(0, 2))
+    def move(self, who: int) -> None:
+        """A server moves to another address, make before break: the others can still call it."""
+        server = self.people[who].server
+        if server.is_running and not server.disk.is_full:
+            routes = server.config.server.public_urls[:1]
+            self._do(server.move(*routes, f"http://{server.name}-{self._lines}.test"))
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 60.0, 6 * HOUR]))
     def wait(self, seconds: float) -> None:
@@ -117,6 +124,8 @@ class Owners(RuleBasedStateMachine):
 
     async def _make_whole(self) -> None:
         self.world.network.heal()
+        for person in self.people:
+            person.server.disk.is_full, person.server.clock.skew_s = False, 0.0
         for person in self.people:
             if not person.server.is_running:
                 await person.server.start()
