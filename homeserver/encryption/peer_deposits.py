@@ -1,6 +1,7 @@
 """Keys that peers left here, and what is handed out of them while their servers sleep."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -61,7 +62,7 @@ def take_in_deposit(work: UnitOfWork, peer: ServerName, body: JsonObject, now_ms
             for one in encryption.reserved_keys_of(work, checked)
         }
         one_time = _one_time_keys(checked, given, spent, now_ms) if is_trusted else []
-        encryption.replace_keys_of_user(work, checked, one_time, _still_used(known, fallback))
+        encryption.replace_keys_of_user(work, checked, one_time, _remembering(known, fallback))
     if not is_trusted and asked is not None:
         _ask_again(work, peer, asked)
 
@@ -166,24 +167,23 @@ def _fallback_keys(user_id: UserId, given: DepositOfUser, now_ms: int) -> list[F
     return list(keys.values())
 
 
-def _still_used(
+def _remembering(
     known: Mapping[tuple[DeviceId, str], FallbackKey], fresh: list[FallbackKey]
 ) -> list[FallbackKey]:
-    """The same key again stays used, so that its owner is told once."""
-    used = {(one.device_id, one.key_id) for one in known.values() if one.is_used}
-    return [
-        FallbackKey(
-            one.user_id,
-            one.device_id,
-            one.algorithm,
-            one.key_id,
-            one.key,
-            one.uploaded_at,
-            (one.device_id, one.key_id) in used,
-            one.previous_key_id,
-        )
-        for one in fresh
-    ]
+    """The fresh keys, with what was handed out: of the same key, and of the one before it.
+
+    In rows of peers' devices `previous_key_id` stands only where that key was handed out here.
+    """
+    remembering = []
+    for one in fresh:
+        held = known.get((one.device_id, one.algorithm))
+        is_used, previous = False, None
+        if held is not None and held.key_id == one.key_id:
+            is_used, previous = held.is_used, held.previous_key_id
+        elif held is not None and held.is_used:
+            previous = held.key_id
+        remembering.append(replace(one, is_used=is_used, previous_key_id=previous))
+    return remembering
 
 
 def _gone(
@@ -193,8 +193,10 @@ def _gone(
     gone = []
     for one in fresh:
         held = known.get((one.device_id, one.algorithm))
-        is_kept = held is None or held.key_id in (one.key_id, one.previous_key_id)
-        if not is_kept and held is not None and held.is_used:
+        if held is None:
+            continue
+        handed_out = {held.previous_key_id} | ({held.key_id} if held.is_used else set())
+        if handed_out - {one.key_id, one.previous_key_id, None}:
             gone.append(one.device_id)
     return gone
 
