@@ -40,7 +40,7 @@ class ActionsBody(BaseModel):
     actions: list[Any]
 
 
-class PusherDataBody(BaseModel):
+class GatewayBody(BaseModel):
     """Where the gateway is, and how much it is told. What else stands there goes to it."""
 
     model_config = ConfigDict(extra="allow")
@@ -59,7 +59,7 @@ class PusherBody(BaseModel):
     device_display_name: StrictStr | None = Field(None, max_length=_LONGEST)
     profile_tag: StrictStr | None = Field(None, max_length=_LONGEST)
     lang: StrictStr = Field("en", max_length=64)
-    data: PusherDataBody | None = None
+    data: GatewayBody | None = None
     append: StrictBool = False
 
 
