@@ -2,75 +2,75 @@ import pytest
 
 from homeserver import errors
 from homeserver.rooms import drafting
-from homeserver.storage import account_data
+from homeserver.storage import account_data, rooms
 from tests.sync.alice import ALICE, BOB, Alice
-from tests.sync.sliding import Slider, said, windowed
+from tests.sync.sliding import Slider, said, serve, windowed
 
 
 async def test_the_first_window_has_the_rooms_with_the_newest_events(alice: Alice) -> None:
-    rooms = [await alice.create() for _ in range(5)]
-    await alice.say(rooms[1], "newest")
+    several = [await alice.create() for _ in range(5)]
+    await alice.say(several[1], "newest")
 
     answer = await Slider(alice).slide(windowed([0, 1]))
 
     assert answer["lists"]["all"]["count"] == 5
-    assert set(answer["rooms"]) == {rooms[1], rooms[4]}
-    assert answer["rooms"][rooms[1]]["initial"] is True
+    assert set(answer["rooms"]) == {several[1], several[4]}
+    assert answer["rooms"][several[1]]["initial"] is True
 
 
 async def test_a_further_window_brings_only_what_was_not_told(alice: Alice) -> None:
-    rooms = [await alice.create() for _ in range(5)]
+    several = [await alice.create() for _ in range(5)]
     slider = Slider(alice)
     await slider.slide(windowed([0, 1]))
     answer = await slider.slide(windowed([0, 4]))
-    assert set(answer["rooms"]) == set(rooms[:3])
+    assert set(answer["rooms"]) == set(several[:3])
     assert (await slider.slide(windowed([0, 4])))["rooms"] == {}
 
 
 async def test_a_room_that_rises_into_the_window_is_told(alice: Alice) -> None:
-    rooms = [await alice.create() for _ in range(4)]
+    several = [await alice.create() for _ in range(4)]
     slider = Slider(alice)
     await slider.slide(windowed([0, 1]))
     await slider.slide(windowed([0, 1]))  # settled now
-    await alice.say(rooms[0], "here I am")
+    await alice.say(several[0], "here I am")
     answer = await slider.slide(windowed([0, 1]))
-    assert said(answer["rooms"][rooms[0]]) == ["here I am"]
-    assert answer["rooms"][rooms[0]]["initial"] is True
-    assert answer["rooms"][rooms[0]]["num_live"] == 1
+    assert said(answer["rooms"][several[0]]) == ["here I am"]
+    assert answer["rooms"][several[0]]["initial"] is True
+    assert answer["rooms"][several[0]]["num_live"] == 1
 
 
 async def test_a_room_that_leaves_makes_place_for_the_next(alice: Alice) -> None:
-    rooms = [await alice.create() for _ in range(4)]
+    several = [await alice.create() for _ in range(4)]
     slider = Slider(alice)
     await slider.slide(windowed([0, 1]))
     await slider.slide(windowed([0, 1]))
-    await alice.member(rooms[3], ALICE, "leave")
+    await alice.member(several[3], ALICE, "leave")
     answer = await slider.slide(windowed([0, 1]))
-    assert set(answer["rooms"]) == {rooms[3], rooms[1]}
+    assert set(answer["rooms"]) == {several[3], several[1]}
     assert answer["lists"]["all"]["count"] == 3
 
 
 async def test_what_fell_behind_is_caught_up_without_loss(alice: Alice) -> None:
-    rooms = [await alice.create() for _ in range(3)]
+    several = [await alice.create() for _ in range(3)]
     slider = Slider(alice)
     await slider.slide(windowed([0, 2]))
-    await alice.say(rooms[0], "missed")
-    await alice.say(rooms[1], "seen")
+    await alice.say(several[0], "missed")
+    await alice.say(several[1], "seen")
     answer = await slider.slide(windowed([0, 0]))
-    assert list(answer["rooms"]) == [rooms[1]]
-    await alice.say(rooms[2], "on top")
+    assert list(answer["rooms"]) == [several[1]]
+    await alice.say(several[2], "on top")
     answer = await slider.slide(windowed([0, 2]))
-    assert said(answer["rooms"][rooms[0]]) == ["missed"]
-    assert "initial" not in answer["rooms"][rooms[0]]
+    assert said(answer["rooms"][several[0]]) == ["missed"]
+    assert "initial" not in answer["rooms"][several[0]]
 
 
 async def test_a_lost_answer_is_given_again(alice: Alice) -> None:
-    rooms = [await alice.create() for _ in range(3)]
+    several = [await alice.create() for _ in range(3)]
     slider = Slider(alice)
     await slider.slide(windowed([0, 0]))
     lost = await slider.ask(windowed([0, 2]))
     again = await slider.slide(windowed([0, 2]))
-    assert set(lost["rooms"]) == set(again["rooms"]) == {rooms[0], rooms[1]}
+    assert set(lost["rooms"]) == set(again["rooms"]) == {several[0], several[1]}
     assert (await slider.slide(windowed([0, 2])))["rooms"] == {}
 
 
@@ -197,3 +197,14 @@ async def test_coming_back_to_a_room_begins_it_anew(alice: Alice) -> None:
     assert (await slider.slide())["rooms"] == {}
     await alice.member(room_id, ALICE, "join")
     assert (await slider.slide())["rooms"][room_id]["initial"] is True
+
+
+async def test_a_room_one_was_removed_from_goes_when_it_is_forgotten(alice: Alice) -> None:
+    kicked = await alice.create(version_id="11")
+    await alice.member(kicked, BOB, "join")
+    await alice.set(kicked, "m.room.power_levels", users={ALICE: 50, BOB: 100})
+    await alice.happen(kicked, drafting.membership(BOB, ALICE, "leave", {}))
+    service = serve(alice)
+    assert set((await Slider(alice, service).slide())["rooms"]) == {kicked}
+    await alice.database.write(lambda work: rooms.forget_room(work, kicked, ALICE))
+    assert (await Slider(alice, service).slide())["rooms"] == {}

@@ -86,7 +86,7 @@ def _look_at(view: View, asked: Asked, index: RoomIndex, plan: Plan, room_id: Ro
     if entry is None:
         _leave(asked, plan, room_id, told)
         return
-    if ignoring.is_unwanted(view, entry.membership, plan.ignored):
+    if _is_kept_back(view, entry.membership, index, plan):
         return
     lists = plan.scope.lists_of(room_id)
     config = plan.scope.config_of(room_id, lists)
@@ -143,6 +143,22 @@ def _is_unknown_to(view: View, asked: Asked, told: ToldRoom, membership: Members
     if membership.membership != "join" or membership.position <= since:
         return False
     return not moves.was_joined(view, membership.room_id, asked.user_id, since)
+
+
+def _is_kept_back(view: View, membership: Membership, index: RoomIndex, plan: Plan) -> bool:
+    """Whether nothing is to be told of a room: it is forgotten, or an unwanted invitation."""
+    if _is_forgotten(view, membership):
+        index.drop(membership.room_id)
+        return True
+    return ignoring.is_unwanted(view, membership, plan.ignored)
+
+
+def _is_forgotten(view: View, membership: Membership) -> bool:
+    """Whether a room that the user was removed from is forgotten by now; that moves nothing."""
+    if membership.membership in ("join", "invite", "knock"):
+        return False
+    now = rooms.find_membership(view, membership.room_id, membership.user_id)
+    return now is None or now.is_forgotten
 
 
 def _turned_direct(asked: Asked, index: RoomIndex) -> set[RoomId]:

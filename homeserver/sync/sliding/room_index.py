@@ -90,6 +90,12 @@ class RoomIndex:
             self._read_changes(view, self._until, until)
         self._until = max(until, self._until or 0)
 
+    def drop(self, room_id: RoomId) -> None:
+        """Leave a room out of everything."""
+        self.entries.pop(room_id, None)
+        for ranked in self._lists.values():
+            ranked.remove(room_id)
+
     def ranked(self, view: View, wanted: RoomFilter) -> RankedList:
         """The list that a filter makes."""
         ranked = self._lists.pop(wanted, None)
@@ -130,9 +136,7 @@ class RoomIndex:
     def _move(self, view: View, one: Membership) -> None:
         is_listed = one.membership in _LISTED or one.room_id in _removed(view, [one])
         if not is_listed or one.is_forgotten:
-            self.entries.pop(one.room_id, None)
-            for ranked in self._lists.values():
-                ranked.remove(one.room_id)
+            self.drop(one.room_id)
             return
         self.entries[one.room_id] = Entry(one, one.position)
 
