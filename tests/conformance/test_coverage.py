@@ -2,6 +2,13 @@ from api.client.tables import all_routes
 from tests.conformance import coverage
 
 
+# What clients ask for and other specifications have.
+_FROM_ELSEWHERE = {
+    "/_matrix/federation/v1/openid/userinfo",  # the server-server API: widgets ask
+    "/_matrix/client/v4/sync",  # MSC4186: simplified sliding sync
+}
+
+
 def test_the_document_is_current() -> None:
     written = (coverage.DOCS / "spec-coverage.md").read_text()
     assert written == coverage.coverage(), "python -m tests.conformance.coverage writes it anew"
@@ -32,8 +39,8 @@ def test_no_route_is_our_own_invention() -> None:
     for route in all_routes():
         if "/r0/" in route.path or "/unstable/" in route.path:
             continue
-        if route.path == "/_matrix/federation/v1/openid/userinfo":
-            continue  # of the server-server API: widgets ask it
+        if route.path in _FROM_ELSEWHERE:
+            continue
         known = any(one.is_answered_by(route.method, route.path) for one in coverage.endpoints())
         # The specification writes an empty state key as a trailing slash that may be left out.
         assert known or route.path.endswith("/state/{event_type}"), route.path
