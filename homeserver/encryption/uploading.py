@@ -161,11 +161,12 @@ def _fresh(
     now_ms = keys[0].uploaded_at
     encryption.forget_spent(work, requester.user_id, requester.device_id, now_ms - _REMEMBERED_MS)
     newest = max((one.uploaded_at for one in stored), default=0)
-    return [
-        replace(one, uploaded_at=max(now_ms, newest))
+    fresh = [
+        one
         for one in keys
         if (one.algorithm, one.key_id) not in known and (one.algorithm, one.key_id) not in spent
     ]
+    return fresh if newest <= now_ms else [replace(one, uploaded_at=newest) for one in fresh]
 
 
 def _one_time_keys(

@@ -117,6 +117,11 @@ _OLD_TRANSACTIONS = delete(used_transactions).where(
 )
 
 
+_WITH_ACCOUNTS = select(users.c.user_id).where(
+    users.c.user_id.in_(bindparam("users", expanding=True))
+)
+
+
 def find_owner(view: View) -> UserId | None:
     """The one person this server belongs to; None before the account was made."""
     owner: UserId | None = view.scalar(_OWNER)
@@ -285,5 +290,5 @@ def is_transaction_used(view: View, user_id: UserId, device_id: DeviceId, txn_id
 
 def users_with_accounts(view: View, asked: Iterable[UserId]) -> set[UserId]:
     """Which of these users live on this server."""
-    found = view.all(select(users.c.user_id).where(users.c.user_id.in_(list(asked))))
+    found = view.all(_WITH_ACCOUNTS, {"users": list(asked)})
     return {row.user_id for row in found}

@@ -106,7 +106,13 @@ _NEXT = (
         one_time_keys.c.reserved_for.is_(None),
     )
     .order_by(one_time_keys.c.uploaded_at)
+    .limit(bindparam("count"))
 )
+_FALLBACK_KEYS = select(fallback_keys).where(fallback_keys.c.user_id == bindparam("user_id"))
+_ALL_RESERVED = select(one_time_keys).where(
+    one_time_keys.c.user_id == bindparam("user_id"), one_time_keys.c.reserved_for.is_not(None)
+)
+_RESERVED = _ALL_RESERVED.where(one_time_keys.c.reserved_for == bindparam("peer"))
 _DELETE_ONE = delete(one_time_keys).where(
     one_time_keys.c.user_id == bindparam("user_id"),
     one_time_keys.c.device_id == bindparam("device_id"),
@@ -123,6 +129,11 @@ _TYPES = select(fallback_keys.c.algorithm, fallback_keys.c.is_used).where(
     fallback_keys.c.user_id == bindparam("user_id"),
     fallback_keys.c.device_id == bindparam("device_id"),
 )
+
+
+def _values(key: OneTimeKey) -> dict[str, object]:
+    """A row; `asdict` would copy a hundred keys one by one."""
+    return {name: getattr(key, name) for name in OneTimeKey.__slots__}
 
 
 def one_time_keys_of(view: View, user_id: UserId, device_id: DeviceId) -> list[OneTimeKey]:
@@ -149,7 +160,7 @@ def fallback_types(view: View, user_id: UserId, device_id: DeviceId) -> tuple[li
 
 def save_one_time_keys(work: UnitOfWork, keys: Iterable[OneTimeKey]) -> None:
     """Add one-time keys. Their IDs must be free."""
-    work.insert_many(one_time_keys, [asdict(key) for key in keys])
+    work.insert_many(one_time_keys, [_values(key) for key in keys])
 
 
 def save_fallback_keys(work: UnitOfWork, keys: Iterable[FallbackKey]) -> None:
@@ -162,7 +173,7 @@ def claim_one_time_key(
 ) -> tuple[str, bytes] | None:
     """Take the device's oldest free one-time key: its ID and JSON. Nobody gets it again."""
     key = {"user_id": user_id, "device_id": device_id, "algorithm": algorithm}
-    row = work.one_or_none(_NEXT.limit(1), key | {"not_before": not_before})
+    row = work.one_or_none(_NEXT, key | {"not_before": not_before, "count": 1})
     if row is None:
         return None
     work.execute(_DELETE_ONE, key | {"key_id": row.key_id})
@@ -174,7 +185,7 @@ def spend_one_time_key(
 ) -> tuple[str, bytes] | None:
     """Take a peer's oldest deposited key; it stays as spent until a deposit no longer names it."""
     key = {"user_id": user_id, "device_id": device_id, "algorithm": algorithm}
-    row = work.one_or_none(_NEXT.limit(1), key | {"not_before": not_before})
+    row = work.one_or_none(_NEXT, key | {"not_before": not_before, "count": 1})
     if row is None:
         return None
     spent = (
@@ -215,7 +226,7 @@ def claim_fallback_key(
 
 def fallback_keys_of(view: View, user_id: UserId) -> list[FallbackKey]:
     """The fallback keys of all devices of a user."""
-    found = view.all(select(fallback_keys).where(fallback_keys.c.user_id == user_id))
+    found = view.all(_FALLBACK_KEYS, {"user_id": user_id})
     return [FallbackKey(*row) for row in found]
 
 
@@ -223,12 +234,11 @@ def reserved_keys_of(
     view: View, user_id: UserId, peer: ServerName | None = None
 ) -> list[OneTimeKey]:
     """The one-time keys of a user's devices that are reserved: for one peer, or for all."""
-    wanted = (
-        one_time_keys.c.reserved_for.is_not(None)
+    found = (
+        view.all(_ALL_RESERVED, {"user_id": user_id})
         if peer is None
-        else one_time_keys.c.reserved_for == peer
+        else view.all(_RESERVED, {"user_id": user_id, "peer": peer})
     )
-    found = view.all(select(one_time_keys).where(one_time_keys.c.user_id == user_id, wanted))
     return [OneTimeKey(*row) for row in found]
 
 
@@ -237,7 +247,7 @@ def reserve_one_time_keys(
 ) -> None:
     """Set the device's oldest free keys aside for a peer, as many as it has and at most `count`."""
     key = {"user_id": user_id, "device_id": device_id, "algorithm": "signed_curve25519"}
-    rows = work.all(_NEXT.limit(count), key | {"not_before": 0})
+    rows = work.all(_NEXT, key | {"not_before": 0, "count": count})
     work.execute(
         update(one_time_keys)
         .where(
