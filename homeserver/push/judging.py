@@ -32,7 +32,8 @@ def notifying(view: View, user_id: UserId, several: Sequence[StoredEvent]) -> li
         if circumstances is None or membership is None or membership.membership != "join":
             continue
         for stored in seeing.visible(view, user_id, of_room):
-            if stored.event.sender in ignored:
+            sender = stored.event.sender
+            if sender in ignored or veils.is_unheard(view, room_id, sender, stored.position or 0):
                 continue
             outcome = push_rules.evaluate(stored.event, ruleset, circumstances)
             if outcome.notify:

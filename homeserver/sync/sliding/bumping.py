@@ -5,9 +5,10 @@ Spec: MSC4186, bump_stamp
 
 from collections.abc import Iterable
 
-from homeserver.matrix.identifiers import RoomId
+from homeserver.rooms import veils
 from homeserver.storage import events
 from homeserver.storage.events import Point, StoredEvent
+from homeserver.storage.rooms import Membership
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.sliding.asking import RoomPlan
 from homeserver.sync.timelines import Slice
@@ -41,14 +42,14 @@ def find(view: View, plan: RoomPlan, part: Slice, until: int) -> int | None:
         return said_at
     if plan.since is not None and not part.is_limited:
         return None
-    return _look_back(view, plan.room_id, until) or plan.membership.position
+    return _look_back(view, plan.membership, until) or plan.membership.position
 
 
-def _look_back(view: View, room_id: RoomId, until: int) -> int | None:
+def _look_back(view: View, membership: Membership, until: int) -> int | None:
     point = Point(until)
     for _ in range(_BATCHES):
-        batch = events.timeline_before(view, room_id, point, _BATCH)
-        said_at = _newest(reversed(batch))
+        batch = events.timeline_before(view, membership.room_id, point, _BATCH)
+        said_at = _newest(reversed(veils.shown(view, membership.user_id, batch)))
         if said_at is not None or len(batch) < _BATCH:
             return said_at
         last = batch[-1].point
