@@ -21,6 +21,9 @@ __all__ = ["BackupKey", "KeyBackup", "Where", "to_json"]
 
 # Longer numbers do not fit the column.
 _DIGITS_LIMIT = 15
+# A session takes about 800 bytes; somebody who talks a lot has some ten thousand in a few years.
+SESSIONS_LIMIT = 500_000
+SESSION_BYTES_LIMIT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class KeyBackup:
         Spec: client-server-api#put_matrixclientv3room_keyskeys
         """
         user_id, offered = requester.user_id, list(keys)
+        if any(len(one.session) > SESSION_BYTES_LIMIT for one in offered):
+            raise errors.TooLarge("One of the keys is too large for the backup.")
 
         def save(work: UnitOfWork) -> JsonObject:
             backup = _load(work, user_id, version)
@@ -120,7 +125,10 @@ class KeyBackup:
             encryption.save_backup_keys(work, user_id, backup.version, better)
             if better:
                 encryption.touch_backup(work, user_id, backup.version)
-            return _summary(work, user_id, version)
+            summary = _summary(work, user_id, version)
+            if len(held) < len(offered) and summary["count"] > SESSIONS_LIMIT:
+                raise errors.TooLarge(f"The backup is full: it holds {SESSIONS_LIMIT} keys.")
+            return summary
 
         return await self._database.write(save)
 

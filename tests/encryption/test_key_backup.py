@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.encryption import key_backup
 from homeserver.matrix.canonical_json import JsonObject
 from tests.accounts.serving import Device
 
@@ -161,3 +162,26 @@ async def test_wrong_keys_are_refused(alice: Device, version: str, wrong: JsonOb
 
 async def test_the_version_must_be_named(alice: Device, version: str) -> None:
     assert (await alice.ask("PUT", f"/room_keys/keys{PLACE}", key()))[0] == 400
+
+
+async def test_a_full_backup_says_so_and_keeps_what_it_has(
+    alice: Device, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_backup, "SESSIONS_LIMIT", 1)
+    monkeypatch.setattr(key_backup, "SESSION_BYTES_LIMIT", 100)
+    path = f"/room_keys/keys/!r:alice.example/{{}}?version={version}"
+    body = {
+        "first_message_index": 5,
+        "forwarded_count": 0,
+        "is_verified": False,
+        "session_data": {"a": 1},
+    }
+    await alice.put(path.format("first"), body)
+    status, answer = await alice.ask("PUT", path.format("second"), body)
+    assert (status, answer["errcode"]) == (413, "M_TOO_LARGE")
+    # A better key for what is there is still taken.
+    assert (await alice.put(path.format("first"), body | {"is_verified": True}))["count"] == 1
+    large = body | {"session_data": {"a": "x" * 200}}
+    status, answer = await alice.ask("PUT", path.format("first"), large)
+    assert (status, answer["errcode"]) == (413, "M_TOO_LARGE")
+    assert (await alice.get(path.format("first")))["is_verified"] is True
