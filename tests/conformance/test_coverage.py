@@ -1,7 +1,6 @@
 from api.client.tables import all_routes
 from tests.conformance import coverage
 
-
 # What clients ask for and other specifications have.
 _FROM_ELSEWHERE = {
     "/_matrix/federation/v1/openid/userinfo",  # the server-server API: widgets ask
