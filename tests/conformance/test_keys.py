@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from homeserver.matrix.identifiers import UserId
+from tests.conformance.conftest import Checked
 from tests.conformance.device import Device, part
+from tests.encryption import keys
 
 BAD_JSON = (400, "M_BAD_JSON")
 INVALID_PARAM = (400, "M_INVALID_PARAM")
@@ -163,3 +166,45 @@ def test_a_key_backup(alice: Device) -> None:
     for one in (first, version, version):  # deleting twice is no mistake
         alice.call("DELETE", f"/room_keys/version/{one}")
     assert alice.refused("GET", "/room_keys/version") == NOT_FOUND
+
+
+def cross_signing_set(user_id: str, name: str) -> dict[str, Any]:
+    user = UserId(user_id)
+    master = f"{name} master"
+    return {
+        "master_key": keys.cross_signing_key("master", master, user),
+        **{
+            f"{usage}_key": keys.signed_by(
+                master, keys.cross_signing_key(usage, f"{name} {usage}", user), user
+            )
+            for usage in ("self_signing", "user_signing")
+        },
+    }
+
+
+def test_cross_signing_keys(alice: Device, checked: Checked) -> None:
+    first, second = (cross_signing_set(alice.user_id, name) for name in ("first", "second"))
+    path = "/keys/device_signing/upload"
+    alice.call("POST", path, first)  # the first ones are free
+    alice.call("POST", path, first)
+    asked = alice.ask("POST", path, second)
+    assert asked.status == 401
+    auth = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": alice.user_id},
+        "password": checked.server.password,
+        "session": asked.json["session"],
+    }
+    alice.call("POST", path, second | {"auth": auth})
+    own = device_keys(alice)
+    alice.call("POST", "/keys/upload", {"device_keys": own})
+    signed = keys.signed_by("second self_signing", own, UserId(alice.user_id))
+    answer = alice.call(
+        "POST", "/keys/signatures/upload", {alice.user_id: {alice.device_id: signed}}
+    )
+    assert answer["failures"] == {}
+    told = alice.call("POST", "/keys/query", {"device_keys": {alice.user_id: []}})
+    for usage in ("master", "self_signing", "user_signing"):
+        assert told[f"{usage}_keys"][alice.user_id] == second[f"{usage}_key"]
+    shown = told["device_keys"][alice.user_id][alice.device_id]["signatures"]
+    assert shown == signed["signatures"]
