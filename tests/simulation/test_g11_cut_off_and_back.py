@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +17,7 @@ from homeserver.testing.world import World
 from tests.simulation import looking
 
 _V3 = "/_matrix/client/v3"
+_SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 _CIPHERTEXT = {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "x", "ciphertext": "y"}
 
 
@@ -65,6 +67,34 @@ async def test_a_device_that_does_not_know_yet_is_asked_to_write_it_again(
         await tablet.send(room_id, "m.room.encrypted", _CIPHERTEXT)
     await world.settle()
     assert await carol.texts(room_id) == ["in the clear"]
+
+
+@simulated
+async def test_with_sliding_sync_a_device_knows_of_a_room_once_it_was_told_of_it(
+    world: World, three: list[Person]
+) -> None:
+    alice, bob, carol = three
+    room_id = await world.room(alice, bob, carol)
+    pos: dict[str, str] = {}
+    wish = {"lists": {"all": {"ranges": [[0, 20]], "timeline_limit": 5, "required_state": []}}}
+
+    async def slide() -> dict[str, Any]:
+        answer = await alice.client.request("POST", _SLIDING, wish, pos)
+        pos["pos"] = answer["pos"]
+        return dict(answer["rooms"].get(room_id, {}))
+
+    await slide()
+    await slide()
+    await alice.revoke(bob)
+    with pytest.raises(Refused):
+        await alice.client.send(room_id, "m.room.encrypted", _CIPHERTEXT)
+    room = await slide()
+    assert [one["content"] for one in room["timeline"]] == [{"membership": "leave"}]
+    assert room["joined_count"] == 2
+    with pytest.raises(Refused):
+        await alice.client.send(room_id, "m.room.encrypted", _CIPHERTEXT)
+    await slide()
+    await alice.client.send(room_id, "m.room.encrypted", _CIPHERTEXT)
 
 
 @simulated
