@@ -95,7 +95,7 @@ async def _keys(server: Server, client: Client) -> list[Row]:
 
 
 async def _query(server: Server, client: Client, friends: list[str]) -> Row:
-    asked = {"device_keys": {user: [] for user in friends}}
+    asked: dict[str, Any] = {"device_keys": {user: [] for user in friends}}
     with cost_of(server) as cost:
         for _ in range(QUERIES):
             await cost.time(lambda: client.request("POST", f"{_V3}/keys/query", asked))

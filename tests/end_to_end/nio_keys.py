@@ -128,7 +128,8 @@ async def back_up(person: NioClient, api: Client, directory: Path) -> bytes:
         {"rooms": rooms},
         {"version": answer["version"]},
     )
-    return bytes(decryption.key.to_bytes())
+    secret: Any = decryption  # its type stub knows no key
+    return bytes(secret.key.to_bytes())
 
 
 async def restore(person: NioClient, api: Client, key: bytes, directory: Path) -> int:
