@@ -28,6 +28,7 @@ _UNSTABLE = (
     "org.matrix.msc4538",
     "org.matrix.msc4543",
     "org.matrix.msc4551",
+    "org.matrix.msc3814",  # dehydrated devices
 )
 
 

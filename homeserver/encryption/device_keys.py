@@ -28,7 +28,7 @@ from homeserver.matrix.identifiers import (
 )
 from homeserver.ports import Clock, PeerNetwork, Requester
 from homeserver.rooms import veils
-from homeserver.storage import accounts, encryption
+from homeserver.storage import accounts, encryption, moves
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -111,17 +111,19 @@ class DeviceKeys:
         return await self._database.write(take)
 
     def changes(self, requester: Requester, after: int, until: int) -> JsonObject:
-        """Whose devices changed between two positions, of people the owner shares rooms with.
+        """Whose devices to ask about again, and whom the owner shares no room with any more.
 
         Spec: client-server-api#get_matrixclientv3keyschanges
         """
 
-        def find(view: View) -> list[UserId]:
+        def find(view: View) -> JsonObject:
+            near = veils.users_near(view, requester.user_id)
+            moved = moves.moved_users(view, requester.user_id, after)
             changed = encryption.device_list_changes(view, after, until)
-            visible = veils.users_near(view, requester.user_id)
-            return sorted(changed & (visible | {requester.user_id}))
+            shown = (changed & (near | {requester.user_id})) | (moved & near)
+            return {"changed": sorted(shown), "left": sorted(moved - near)}
 
-        return {"changed": self._database.read(find), "left": []}
+        return self._database.read(find)
 
     def _not_reported(self, missing: _Claims, now_ms: int) -> dict[UserId, list[DeviceId]]:
         """The devices without a key whose owners ours was not told about today."""

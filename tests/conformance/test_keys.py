@@ -208,3 +208,29 @@ def test_cross_signing_keys(alice: Device, checked: Checked) -> None:
         assert told[f"{usage}_keys"][alice.user_id] == second[f"{usage}_key"]
     shown = told["device_keys"][alice.user_id][alice.device_id]["signatures"]
     assert shown == signed["signatures"]
+
+
+def test_who_came_near_and_who_went_away_is_told_between_two_tokens(
+    alice: Device, bob: Device
+) -> None:
+    start = alice.next_batch()
+    room_id = alice.create_room(preset="private_chat", invite=[bob.user_id])
+    for _ in range(60):
+        if room_id in bob.sync().get("rooms", {}).get("invite", {}):
+            break
+    bob.call("POST", f"/join/{part(room_id)}", {})
+    for _ in range(60):
+        together = alice.next_batch()
+        members = alice.call("GET", f"/rooms/{part(room_id)}/joined_members")["joined"]
+        if bob.user_id in members:
+            break
+    together = alice.next_batch()
+    span = {"from": start, "to": together}
+    assert bob.user_id in alice.call("GET", "/keys/changes", **span)["changed"]
+    for other in alice.call("GET", "/joined_rooms")["joined_rooms"]:
+        if bob.user_id in alice.call("GET", f"/rooms/{part(other)}/joined_members")["joined"]:
+            alice.call("POST", f"/rooms/{part(other)}/leave", {})
+    span = {"from": together, "to": alice.next_batch()}
+    changes = alice.call("GET", "/keys/changes", **span)
+    assert bob.user_id in changes["left"]
+    assert bob.user_id not in changes["changed"]
