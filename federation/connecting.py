@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import orjson
 
-from federation import activating, doors, envelope, identity, opening, reach
+from federation import activating, alarms, doors, envelope, identity, opening, reach
 from federation import handshake_messages as messages
 from federation.consent import Breach, Standing
 from federation.consent_steps import Doing
@@ -106,10 +106,10 @@ class Connecting:
                     longest = _HOURLY
             except (errors.PeerUnreachable, errors.StorageFull, Breach, ChannelClosed) as error:
                 await self._note_refusal(handshake, error)
-            except _UNREAL:
+            except _UNREAL as error:
                 if not has_warned:
                     has_warned = True
-                    await self._warn(handshake)
+                    await self._warn(handshake, error)
             await self._party.clock.sleep(pause * (0.75 + self._party.entropy.random() / 2))
             pause = min(pause * 2, longest)
 
@@ -185,10 +185,8 @@ class Connecting:
         secrets = messages.open_secrets(sessions.keyring, handshake)
         accepted = messages.read_accept(came.note, handshake)
         known = peers.find_node(work, handshake.node_id)
-        if known is not None and known.proof:
-            remembered = identity.verify_proof(known.proof)
-            if not identity.may_replace(remembered, accepted.identity):
-                raise messages.BadHandshake
+        if known is not None:
+            alarms.check(known, accepted.identity)
         epoch, node_id = accepted.accept.epoch, handshake.node_id
         message = OlmMessage(came.olm_kind, came.olm)
         if message.kind != PRE_KEY or epoch < secrets.epoch:
@@ -261,14 +259,19 @@ class Connecting:
         )
         body = messages.read_inside(plaintext, handshake.node_id, secrets.epoch)
         messages.check_ready(body, secrets.transcript)
-        doing = Doing(now, "peer", "link")
+        peer = peers.find_node(work, handshake.node_id)
+        doing = Doing(now, "peer", "link" if peer is None else peer.how)
         secrets = replace(secrets, session=session)
         activating.activate(work, self._party, handshake, secrets, doing)
         invitations.save_handshake(work, replace(handshake, state=DONE, secrets=b""))
 
-    async def _warn(self, handshake: Handshake) -> None:
+    async def _warn(self, handshake: Handshake, error: Exception) -> None:
         """What came back was not made by the one who gave the link."""
         logger.warning("a handshake was answered by somebody else peer=%s", handshake.server_name)
+        if isinstance(error, alarms.ForeignKeys):
+            now, peer = self._party.clock.now_ms(), error.peer
+            await self._database.write(lambda work: alarms.sound(work, peer, now))
+            self._lines.refresh(peer.server_name)
         await self._tell(handshake, "handshake_failed")
 
     async def _tell(self, handshake: Handshake, kind: str) -> None:

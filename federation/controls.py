@@ -2,7 +2,7 @@
 
 import orjson
 
-from federation import grants, identity, invitation_links, payloads
+from federation import alarms, grants, identity, invitation_links, payloads
 from federation.inbox import Inbox
 from federation.lines import Lines
 from federation.turn_state import Party
@@ -49,19 +49,14 @@ class Controls:
         if known is None:
             return
         now = self._party.clock.now_ms()
-        remembered = identity.verify_proof(known.proof)
         try:
             shown = identity.verify_proof(told.identity)
-            is_next = identity.may_replace(remembered, shown)
+            alarms.check(known, shown)
         except errors.BadSignature:
-            is_next = False
-        if not is_next:
-            reason = "its keys changed in a way that does not follow from the ones before"
-            peers.change_peer(work, peer, alarm=reason)
-            words = {"server_name": peer, "reason": reason}
-            notices.tell_owner(work, now, "alarm", known.node_id, words)
+            alarms.sound(work, known, now)
             work.after_commit(lambda: self._refresh(peer))
-        elif shown.card.digest != remembered.card.digest:
+            return
+        if shown.card.digest != identity.verify_proof(known.proof).card.digest:
             peers.change_peer(work, peer, proof=shown.proof)
             words = {"server_name": peer, "name": known.name}
             notices.tell_owner(work, now, "keys_renewed", known.node_id, words)

@@ -10,6 +10,7 @@ import orjson
 
 from federation import (
     agreeing,
+    alarms,
     consent,
     consent_steps,
     doors,
@@ -29,7 +30,8 @@ from homeserver import crash_points
 from homeserver.config import FederationSettings
 from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import audit, channels, invitations, notices, peers
+from homeserver.matrix.identifiers import RoomId
+from homeserver.storage import audit, channels, invitations, meetings, notices, peers
 from homeserver.storage.invitations import INVITER, Handshake, Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -172,7 +174,9 @@ class Desk:
             raise Refusal
         if theirs.server_name == own.server_name:
             raise Refusal
-        if known is not None and not _continues(known, asked):
+        if known is not None and known.proof:
+            alarms.check(known, theirs)
+        elif known is not None and known.server_name != theirs.server_name:
             raise Refusal
         if invitation.expected not in (None, theirs.node_id, theirs.server_name):
             raise Refusal
@@ -190,7 +194,7 @@ class Desk:
             granted={},
             inviter=own.node_id,
             how=invitation.how,
-            room_id=None,
+            room_id=None if invitation.room_id is None else RoomId(invitation.room_id),
         )
 
     def _begin(self, invitation: Invitation, peer: Peer, raw: bytes, asked: Asked) -> bytes:
@@ -217,10 +221,18 @@ class Desk:
 
     def _check_invited_since(self, invitation: Invitation, peer: Peer) -> None:
         """Only an invitation given after the end reopens what was ended."""
+        if invitation.room_id is not None:
+            self._check_met(RoomId(invitation.room_id), peer)
         if consent.is_ended(consent.Standing(peer.standing)):
             ended_at = audit.last_at(self._work, peer.node_id)
             if ended_at is not None and invitation.created_at < ended_at:
                 raise Refusal
+
+    def _check_met(self, room_id: RoomId, peer: Peer) -> None:
+        """An introduction counts while the owner agrees to it, and reopens nothing."""
+        is_met = meetings.is_agreed(self._work, peer.server_name, room_id)
+        if not is_met or consent.is_ended(consent.Standing(peer.standing)):
+            raise Refusal
 
     def _has_to_ask(self, invitation: Invitation, asked: Asked, peer: Peer) -> bool:
         """A name that does not prove itself counts only where the invitation named it."""
@@ -272,13 +284,8 @@ class Desk:
             secrets=b"",
             created_at=self._now,
             expires_at=self._now + lifetime,
+            room_id=invitation.room_id,
         )
-
-
-def _continues(known: Peer, asked: Asked) -> bool:
-    if not known.proof:
-        return known.server_name == asked.identity.server_name
-    return identity.may_replace(identity.verify_proof(known.proof), asked.identity)
 
 
 def _use(invitation: Invitation, asked: Asked) -> Use:

@@ -9,7 +9,17 @@ from dataclasses import replace
 
 import orjson
 
-from federation import activating, consent, consent_steps, desk, doors, doubting, envelope, identity
+from federation import (
+    activating,
+    alarms,
+    consent,
+    consent_steps,
+    desk,
+    doors,
+    doubting,
+    envelope,
+    identity,
+)
 from federation import handshake_messages as messages
 from federation.consent import Breach, Step, Ticket, Use
 from federation.consent_steps import Doing
@@ -80,6 +90,9 @@ class Inviting:
                     door.name, came.note, asked
                 )
             )
+        except alarms.ForeignKeys as foreign:
+            await self._sound(foreign.peer)
+            return None
         except (*_UNREAL, Refusal, Breach):
             return None
         crash_points.reach(Point.ACCEPT_KEPT)
@@ -119,6 +132,11 @@ class Inviting:
                 self._doors.close_all(doors.HANDSHAKE, key)
                 self._lines.refresh(ServerName(handshake.server_name), anew=True)
         return self._seal(door, messages.unpack(packed, nonce))
+
+    async def _sound(self, peer: Peer) -> None:
+        now = self._party.clock.now_ms()
+        await self._database.write(lambda work: alarms.sound(work, peer, now))
+        self._lines.refresh(peer.server_name)
 
     def _desk(self, work: UnitOfWork) -> desk.Desk:
         return desk.Desk(work, self._party, self._terms)

@@ -4,11 +4,11 @@ A stranger's card proves itself, because its server's name is the hash of its in
 from DNS proves nothing, so it counts only where an invitation named it: for peers.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from federation import identity
+from federation import alarms, identity
 from federation.identity import BadIdentity, Identity
 from federation.replication import access, bodies, packing, verification
 from federation.replication.asking import Ask
@@ -19,6 +19,7 @@ from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.ports import Clock
 from homeserver.storage import cards, peers, rooms
 from homeserver.storage.database import Database
+from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _REMEMBERED = 2_000
@@ -40,6 +41,8 @@ class Cards:
         self._ask = ask
         self._clock = clock
         self._own = own
+        # Set once at wiring: hears that a peer's keys do not follow from those we know.
+        self.when_alarmed: Callable[[ServerName], object] = lambda _peer: None
         self._parsed: dict[ServerName, _Parsed] = {}
 
     @property
@@ -71,7 +74,7 @@ class Cards:
 
         def keep(work: UnitOfWork) -> None:
             for one in shown:
-                _keep(work, one, now_ms)
+                self._keep(work, one, now_ms)
 
         await self._database.write(keep)
 
@@ -96,6 +99,31 @@ class Cards:
         if self._own.server_name in wanted:
             found[self._own.server_name] = self._own.proof
         return packing.fitting([found[server] for server in sorted(found)])
+
+    def _keep(self, work: UnitOfWork, shown: Identity, now_ms: int) -> None:
+        """Peers show their own cards; a stranger's has to continue the one we know."""
+        server = shown.server_name
+        peer = peers.find_peer(work, server)
+        if peer is not None:
+            self._compare(work, peer, shown, now_ms)
+            return
+        known = cards.find_cards(work, [server]).get(server)
+        if known is not None and not identity.may_replace(identity.verify_proof(known), shown):
+            metrics.bump("cards_refused")
+            return
+        if known is None or known != shown.proof:
+            cards.save_card(work, server, shown.proof, now_ms)
+
+    def _compare(self, work: UnitOfWork, peer: Peer, shown: Identity, now_ms: int) -> None:
+        """What others pass on of a peer may be older; it may not be something else."""
+        try:
+            alarms.check_hearsay(peer, shown)
+        except alarms.ForeignKeys:
+            alarms.sound(work, peer, now_ms)
+            work.after_commit(lambda: self._tell(peer.server_name))
+
+    def _tell(self, peer: ServerName) -> None:
+        self.when_alarmed(peer)
 
     async def _fetch(self, peer: ServerName, room_id: RoomId, servers: set[ServerName]) -> None:
         wanted = sorted(servers)[: bodies.SERVERS_PER_QUESTION]
@@ -160,16 +188,3 @@ def _checked(proof: Any) -> Identity | None:
         metrics.bump("cards_refused")
         return None
     return shown if identity.has_p2p_name(shown) else None
-
-
-def _keep(work: UnitOfWork, shown: Identity, now_ms: int) -> None:
-    """Peers show their own cards; a stranger's has to continue the one we know."""
-    server = shown.server_name
-    if peers.find_peer(work, server) is not None:
-        return
-    known = cards.find_cards(work, [server]).get(server)
-    if known is not None and not identity.may_replace(identity.verify_proof(known), shown):
-        metrics.bump("cards_refused")
-        return
-    if known is None or known != shown.proof:
-        cards.save_card(work, server, shown.proof, now_ms)

@@ -5,6 +5,7 @@ Asking needs no service; answering and taking in do. They meet in the tables of 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,9 +66,10 @@ class Replication:
         self.entering = Entering(clock)
         self._greetings: set[asyncio.Task[None]] = set()
         patient = Patient(ask, clock)
+        self._patient_cards = Cards(database, patient, clock, own)
         self.intake = EventIntake(
             database,
-            Fetching(database, patient, Cards(database, patient, clock, own)),
+            Fetching(database, patient, self._patient_cards),
             self.entering,
             clock,
         )
@@ -77,6 +79,11 @@ class Replication:
     def verify(self) -> Verify:
         """How the core has events checked that a peer answered with."""
         return self.fetching.verify
+
+    def tell_of_alarms(self, tell: Callable[[ServerName], object]) -> None:
+        """Say whom a card that others passed on stopped."""
+        for shown in (self.cards, self._patient_cards):
+            shown.when_alarmed = tell
 
     def start(self) -> None:
         """Begin to try again what waits."""

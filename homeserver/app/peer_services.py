@@ -72,6 +72,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
         replication.entering,
         settings.strangers_in_rooms,
     )
+    replication.tell_of_alarms(federation.lines.refresh)
     federation.peers.when_ended.append(device_keys.forget_peer)
     federation.peers.when_ended.append(erasing.delete_moments)
     federation.peers.when_ended.append(

@@ -1,0 +1,49 @@
+"""A peer's keys that do not follow from those we know: traffic stops, and the owner is told.
+
+Only who holds a root key of the peer can sign what raises this; somebody else's forgeries are
+refused before they come here.
+"""
+
+from federation import consent, identity
+from federation.consent import Standing
+from federation.identity import Identity
+from homeserver import errors
+from homeserver.storage import notices, peers
+from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import UnitOfWork
+
+_REASON = "its keys changed in a way that does not follow from the ones before"
+
+
+class ForeignKeys(errors.BadSignature):
+    """A node that we know showed keys that do not follow."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__()
+        self.peer = peer
+
+
+def check(known: Peer, shown: Identity) -> None:
+    """Raise ForeignKeys if somebody we are connected to shows keys that do not follow."""
+    if known.proof and not identity.may_replace(identity.verify_proof(known.proof), shown):
+        raise ForeignKeys(known)
+
+
+def check_hearsay(known: Peer, shown: Identity) -> None:
+    """The same for what others pass on, which may be older than what we know."""
+    if not known.proof:
+        return
+    remembered = identity.verify_proof(known.proof)
+    is_older = identity.may_replace(shown, remembered)
+    if not is_older and not identity.may_replace(remembered, shown):
+        raise ForeignKeys(known)
+
+
+def sound(work: UnitOfWork, peer: Peer, now_ms: int) -> None:
+    """Stop the traffic with a peer until its owner has looked into it; told once."""
+    is_connected = consent.is_connected(Standing(peer.standing))
+    if not is_connected or peer.alarm is not None:
+        return
+    peers.change_peer(work, peer.server_name, alarm=_REASON)
+    words = {"server_name": peer.server_name, "reason": _REASON}
+    notices.tell_owner(work, now_ms, "alarm", peer.node_id, words)
