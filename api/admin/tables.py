@@ -1,6 +1,6 @@
 """Every route of the admin API."""
 
-from api.admin import audit, invitations, peers, rooms, server
+from api.admin import account, audit, invitations, peers, rooms, server
 from api.routing import Route
 
 
@@ -8,6 +8,13 @@ def all_routes() -> list[Route]:
     """All routes, by subject."""
     return [
         route
-        for table in (server.routes, invitations.routes, peers.routes, rooms.routes, audit.routes)
+        for table in (
+            account.routes,
+            server.routes,
+            invitations.routes,
+            peers.routes,
+            rooms.routes,
+            audit.routes,
+        )
         for route in table.all
     ]

@@ -5,11 +5,11 @@ Spec: client-server-api#account-management
 
 from pydantic import BaseModel, StrictBool, StrictStr
 
-from api.routing import Query, Routes
+from api.routing import JsonBody, Query, Routes
 from homeserver import errors
 from homeserver.accounts import passwords
 from homeserver.accounts.deactivation import Deactivation
-from homeserver.accounts.devices import Devices
+from homeserver.accounts.devices import Device, Devices
 from homeserver.accounts.interactive_auth import InteractiveAuth
 from homeserver.accounts.login import LogIn
 from homeserver.accounts.short_tokens import OPENID, ShortTokens
@@ -36,6 +36,18 @@ class DeactivationBody(BaseModel):
     """The password, once it was asked for."""
 
     auth: JsonObject | None = None
+
+
+class LockBody(BaseModel):
+    """Whether an account is to be locked."""
+
+    locked: StrictBool
+
+
+class SuspendBody(BaseModel):
+    """Whether an account is to be suspended."""
+
+    suspended: StrictBool
 
 
 class OpenIdQuery(BaseModel):
@@ -91,12 +103,13 @@ async def deactivate(
 
 @routes.post("/user/{user_id}/openid/request_token")
 async def give_openid_token(
-    requester: Requester, user_id: UserId, tokens: ShortTokens
+    requester: Requester, user_id: UserId, body: JsonBody, tokens: ShortTokens
 ) -> JsonObject:
     """A token by which a widget learns who the owner is, and nothing else.
 
     Spec: client-server-api#post_matrixclientv3useruseridopenidrequest_token
     """
+    del body
     if user_id != requester.user_id:
         raise errors.Forbidden("You can show nobody who somebody else is.")
     issued = await tokens.issue(user_id, OPENID)
@@ -130,7 +143,7 @@ async def who_is(requester: Requester, user_id: UserId, devices: Devices) -> Jso
     return {
         "user_id": user_id,
         "devices": {
-            device.device_id: {"sessions": [{"connections": [{"last_seen": device.last_seen_at}]}]}
+            device.device_id: {"sessions": [{"connections": _connections(device)}]}
             for device in devices.list_all(requester)
         },
     }
@@ -157,23 +170,30 @@ async def is_suspended(requester: Requester, user_id: UserId) -> JsonObject:
 
 
 @stable.put("/admin/lock/{user_id}")
-async def lock(requester: Requester, user_id: UserId) -> JsonObject:
+async def lock(requester: Requester, user_id: UserId, body: LockBody) -> JsonObject:
     """Refuse: nobody but the owner lives here, and nobody can lock themselves out.
 
     Spec: client-server-api#put_matrixclientv1adminlockuserid
     """
+    del body
     _check_own(requester, user_id)
     raise errors.Forbidden("You cannot lock your own account.")
 
 
 @stable.put("/admin/suspend/{user_id}")
-async def suspend(requester: Requester, user_id: UserId) -> JsonObject:
+async def suspend(requester: Requester, user_id: UserId, body: SuspendBody) -> JsonObject:
     """Refuse, as `lock` does.
 
     Spec: client-server-api#put_matrixclientv1adminsuspenduserid
     """
+    del body
     _check_own(requester, user_id)
     raise errors.Forbidden("You cannot suspend your own account.")
+
+
+def _connections(device: Device) -> list[JsonObject]:
+    seen_at = device.last_seen_at
+    return [] if seen_at is None else [{"last_seen": seen_at}]
 
 
 def _check_own(requester: Requester, user_id: UserId) -> None:

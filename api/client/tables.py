@@ -25,6 +25,7 @@ from api.client import (
     sync,
     third_parties,
     timeline,
+    unstable,
     versions,
 )
 from api.routing import Route, Routes
@@ -54,6 +55,7 @@ _MODULES = (
     sync,
     third_parties,
     timeline,
+    unstable,
     versions,
 )
 

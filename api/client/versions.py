@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from api.routing import Routes
+from homeserver.accounts.relay import Relay
 from homeserver.matrix import room_versions
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
@@ -29,6 +30,9 @@ _UNSTABLE = (
     "org.matrix.msc4543",
     "org.matrix.msc4551",
     "org.matrix.msc3814",  # dehydrated devices
+    # In the specification for long; Element Web and js-sdk still look for these (docs/clients.md).
+    "org.matrix.e2e_cross_signing",
+    "uk.half-shot.msc2666.query_mutual_rooms",
 )
 
 
@@ -73,10 +77,13 @@ async def list_capabilities(requester: Requester) -> JsonObject:
 
 
 @well_known.get("/client", public=True)
-async def discover(request: web.Request, base_url: BaseUrl) -> JsonObject:
-    """Where clients that were given the server's name find it.
+async def discover(request: web.Request, base_url: BaseUrl, relay: Relay) -> JsonObject:
+    """Where clients that were given the server's name find it, and the owner's room for calls.
 
     Spec: client-server-api#getwell-knownmatrixclient
     """
     url = base_url.url or f"{request.scheme}://{request.host}"
-    return {"m.homeserver": {"base_url": url}}
+    answer: JsonObject = {"m.homeserver": {"base_url": url}}
+    if transports := relay.transports():
+        answer["org.matrix.msc4143.rtc_foci"] = transports
+    return answer

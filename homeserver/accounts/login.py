@@ -12,9 +12,9 @@ from homeserver.accounts.rate_limits import RateLimit, source_key
 from homeserver.accounts.sessions import Issued, Sessions
 from homeserver.accounts.short_tokens import LOG_IN, ShortTokens
 from homeserver.matrix import canonical_json
-from homeserver.matrix.identifiers import UserId, localpart, parse_device_id
+from homeserver.matrix.identifiers import DeviceId, UserId, localpart, parse_device_id
 from homeserver.ports import Requester
-from homeserver.storage import accounts, encryption
+from homeserver.storage import accounts, encryption, short_tokens
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -97,19 +97,29 @@ class LogIn:
 
         Spec: client-server-api#post_matrixclientv3accountpassword
         """
+        await self._set_password(
+            requester.user_id, requester.device_id, password, ends_sessions=ends_other_sessions
+        )
+
+    async def reset_password(self, user_id: UserId, password: str, *, ends_sessions: bool) -> None:
+        """Set a new password for whoever has the machine; an ended account is open again."""
+        await self._set_password(user_id, None, password, ends_sessions=ends_sessions)
+
+    async def _set_password(
+        self, user_id: UserId, stays: DeviceId | None, password: str, *, ends_sessions: bool
+    ) -> None:
         password_hash = await self._passwords.hash(password)
 
         def save(work: UnitOfWork) -> None:
-            accounts.save_password_hash(work, requester.user_id, password_hash)
-            if ends_other_sessions:
-                dehydrated = encryption.find_dehydrated(work, requester.user_id)
-                kept = {requester.device_id, dehydrated.device_id if dehydrated else None}
-                others = [
-                    device.device_id
-                    for device in accounts.list_devices(work, requester.user_id)
-                    if device.device_id not in kept
-                ]
-                self._sessions.end_within(work, requester.user_id, others)
+            accounts.save_password_hash(work, user_id, password_hash)
+            if ends_sessions:
+                # A token to log in with is a session that has not begun yet.
+                short_tokens.delete_tokens_of(work, user_id)
+                dehydrated = encryption.find_dehydrated(work, user_id)
+                kept = {stays, dehydrated.device_id if dehydrated else None}
+                devices = [device.device_id for device in accounts.list_devices(work, user_id)]
+                others = [device_id for device_id in devices if device_id not in kept]
+                self._sessions.end_within(work, user_id, others)
 
         await self._database.write(save)
 

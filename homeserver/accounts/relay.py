@@ -1,4 +1,4 @@
-"""Where the owner's clients find a TURN relay for calls, if the owner named one.
+"""Where the owner's clients find what calls need, if the owner named it: a TURN relay, LiveKit.
 
 Credentials are made for a day from a secret that the relay knows too (the TURN REST API).
 """
@@ -26,6 +26,11 @@ class Relay:
         self._clock = clock
         self._entropy = entropy
         self._directory = directory
+
+    def transports(self) -> list[JsonObject]:
+        """The service through which several people call each other (MSC4143), or none."""
+        url = self._settings.livekit_service_url
+        return [] if url is None else [{"type": "livekit", "livekit_service_url": url}]
 
     def credentials(self) -> JsonObject:
         """What a client needs to use it. Raises NotFound where there is none.

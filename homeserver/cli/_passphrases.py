@@ -29,15 +29,16 @@ def read_passphrase(file: str | None, *, is_new: bool) -> str:
             click.prompt("Passphrase", hide_input=True, confirmation_prompt=is_new, err=True)
         )
     else:
-        text = _read(file)
+        text = read_secret(file, "passphrase")
     if is_new and len(text) < _SHORTEST:
         raise click.ClickException(f"The passphrase is too short: at least {_SHORTEST} characters.")
     return text
 
 
-def _read(file: str) -> str:
+def read_secret(file: str, what: str) -> str:
+    """What stands in a file, or on stdin; only the end of its line is left out."""
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"The passphrase cannot be read: {error}.") from error
+        raise click.ClickException(f"The {what} cannot be read: {error}.") from error
     return text.rstrip("\r\n")

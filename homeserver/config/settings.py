@@ -198,6 +198,11 @@ class VoipSettings(Section):
         le=604_800,
         description="How long a client may use what it was given, in seconds.",
     )
+    livekit_service_url: Route | None = Field(
+        None,
+        description="A LiveKit service of yours for calls in Element, such as "
+        "https://calls.example.org/livekit/jwt. Who calls learns of it.",
+    )
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:

@@ -124,11 +124,21 @@ class PushDelivery:
     async def _tell(self, pusher: Pusher) -> None:
         until = self._database.position
         fresh = await self._database.scan(lambda view: _fresh(view, pusher, until))
-        for stored, outcome in fresh:
-            if not await self._post(pusher, _notification(pusher, stored, outcome)):
-                return
-        if fresh or until - pusher.told_until > _MOST_AT_ONCE:
-            await self._database.write(lambda work: pushers.note_told(work, pusher, until))
+        told = pusher.told_until
+        try:
+            for stored, outcome in fresh:
+                if not await self._post(pusher, _notification(pusher, stored, outcome)):
+                    return
+                told = stored.point.position
+        except GatewayAway:
+            await self._note(pusher, told)
+            raise
+        if fresh or until - told > _MOST_AT_ONCE:
+            await self._note(pusher, until)
+
+    async def _note(self, pusher: Pusher, told: int) -> None:
+        if told > pusher.told_until:
+            await self._database.write(lambda work: pushers.note_told(work, pusher, told))
 
     async def _post(self, pusher: Pusher, notification: JsonObject) -> bool:
         """Send one; False if the gateway wants nothing more for this key."""

@@ -3,14 +3,16 @@
 Spec: client-server-api#get_matrixclientv3notifications
 """
 
+from homeserver.ephemeral.reading import Read, read_up_to
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock, Requester
 from homeserver.push import judging
+from homeserver.push.unread import thread_of
 from homeserver.rooms import client_format, pages
 from homeserver.storage import ephemeral, events, searching
 from homeserver.storage.database import Database
-from homeserver.storage.events import Point
+from homeserver.storage.events import Point, StoredEvent
 from homeserver.storage.unit_of_work import View
 
 _BATCH = 200
@@ -45,7 +47,7 @@ class NotificationHistory:
                     {
                         "actions": outcome.actions,
                         "event": event,
-                        "read": read.covers(stored.event.room_id, stored.point),
+                        "read": read.covers(stored),
                         "room_id": stored.event.room_id,
                         "ts": stored.event.origin_server_ts,
                     }
@@ -84,17 +86,17 @@ def _find(
 
 
 class _Receipts:
-    """How far the owner has read in each room."""
+    """How far the owner has read in each room, and in each of its threads."""
 
     def __init__(self, view: View, user_id: UserId) -> None:
         self._view = view
         self._user_id = user_id
-        self._read: dict[RoomId, Point] = {}
+        self._read: dict[RoomId, Read] = {}
 
-    def covers(self, room_id: RoomId, point: Point) -> bool:
-        """Whether the owner has read up to there."""
+    def covers(self, stored: StoredEvent) -> bool:
+        """Whether the owner has read an event."""
+        room_id = stored.event.room_id
         if room_id not in self._read:
             receipts = ephemeral.receipts_of_user(self._view, room_id, self._user_id)
-            points = [one.point for one in receipts if one.point is not None]
-            self._read[room_id] = max(points, default=pages.START)
-        return point <= self._read[room_id]
+            self._read[room_id] = read_up_to(receipts)
+        return self._read[room_id].reaches(stored.point.position, thread_of(stored.event))

@@ -56,9 +56,9 @@ class Pushers:
             )
 
         def save(work: UnitOfWork) -> None:
-            known = [(one.app_id, one.pushkey) for one in pushers.load_pushers(work)]
-            is_known = (address.app_id, address.pushkey) in known
-            if len(known) >= _MOST and not is_known:
+            known = {Address(one.app_id, one.pushkey): one for one in pushers.load_pushers(work)}
+            before = known.get(address)
+            if len(known) >= _MOST and before is None:
                 raise errors.LimitExceeded(60_000)
             pushers.save_pusher(
                 work,
@@ -69,7 +69,8 @@ class Pushers:
                     requester.device_id,
                     shown,
                     self._clock.now_ms(),
-                    work.position,
+                    # Clients set theirs at every start: what waits for the gateway stays.
+                    work.position if before is None else before.told_until,
                 ),
             )
             work.wake(pushers.CHANGED)

@@ -33,6 +33,14 @@ async def test_a_login_token_logs_in_the_next_client_once(http: Client, alice: D
     assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
 
 
+async def test_a_new_password_ends_login_tokens_too(http: Client, alice: Device) -> None:
+    token = await login_token(alice)
+    _, challenge = await alice.ask("POST", "/account/password", {"new_password": "another one"})
+    body = {"new_password": "another one", "auth": with_password(challenge)}
+    await alice.post("/account/password", body)
+    assert (await enter(http, token))[0] == 403
+
+
 async def test_a_login_token_does_not_wait_for_ever(
     served: Served, http: Client, alice: Device
 ) -> None:

@@ -183,3 +183,11 @@ async def test_an_invitation_is_made_as_wished_or_refused(ask: Ask) -> None:
         code, answer = await ask("POST", "/invitations", wrong)
         assert code in (400, 409)
         assert answer["error"].startswith(sentence)
+
+
+async def test_the_machine_sets_a_new_password(ask: Ask) -> None:
+    path, body = "/account/password", {"new_password": "battery staple"}
+    assert (await ask("POST", path, body, token=""))[1]["errcode"] == "M_MISSING_TOKEN"
+    assert (await ask("POST", path, {"new_password": ""}))[1]["errcode"] == "M_INVALID_PARAM"
+    status, answer = await ask("POST", path, body)
+    assert (status, answer["user_id"].startswith("@alice:")) == (200, True)
