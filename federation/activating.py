@@ -2,17 +2,17 @@
 
 import orjson
 
-from federation import consent_steps
-from federation.consent import Effect, Outcome, Step
+from federation import consent, consent_steps
+from federation.consent import Effect, Outcome, Standing, Step
 from federation.consent_steps import Doing
 from federation.handshake_messages import Secrets
 from federation.turn_state import ChannelClosed, Party, TurnState
 from homeserver import crash_points
 from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import ServerName
+from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.rooms import hiding
-from homeserver.storage import channels, frames, notices, peers
+from homeserver.storage import channels, frames, meetings, notices, peers
 from homeserver.storage.channels import Channel
 from homeserver.storage.invitations import Handshake
 from homeserver.storage.peers import Peer
@@ -27,6 +27,7 @@ def activate(
     if peer is None:
         raise ChannelClosed
     inviter = party.own.node_id if handshake.role == "inviter" else handshake.node_id
+    was_connected = consent.is_connected(Standing(peer.standing))
     is_crossed = not handshake.is_repair and channels.find_channel(work, peer.server_name)
     peer, outcome = consent_steps.take(work, peer, Step.PROOF_CAME, doing)
     if is_crossed and peer.inviter < inviter:
@@ -39,15 +40,38 @@ def activate(
         granted=orjson.loads(secrets.their_grants),
         name=secrets.their_name,
     )
+    is_wider = _set_scope(work, peer, handshake, doing.at, was_connected=was_connected)
     _renew_channel(work, party, peer, secrets)
     crash_points.reach(Point.CHANNEL_MADE)
     if Effect.OPEN_CHANNEL in outcome.effects:
         frames.delete_everything(work, peer.server_name)
+    if is_wider or Effect.OPEN_CHANNEL in outcome.effects:
         hiding.follow_standing(work, peer.server_name, doing.at)
     if Effect.TELL_OWNER in outcome.effects:
         content: JsonObject = {"server_name": peer.server_name, "name": secrets.their_name}
         notices.tell_owner(work, doing.at, "connected", peer.node_id, content)
     return outcome
+
+
+def _set_scope(
+    work: UnitOfWork, peer: Peer, handshake: Handshake, now_ms: int, *, was_connected: bool
+) -> bool:
+    """An introduction connects for its room; an ordinary invitation for everything.
+
+    Returns whether a connection that was made for rooms is now for everything.
+    """
+    server = peer.server_name
+    if handshake.room_id is None:
+        peers.change_peer(work, server, room_id=None)
+        if was_connected and peer.room_id is not None:
+            meetings.forget(work, server)
+            return True
+        return False
+    room_id = RoomId(handshake.room_id)
+    if not was_connected:
+        peers.change_peer(work, server, room_id=room_id)
+    meetings.note_theirs(work, server, room_id, now_ms)
+    return False
 
 
 def peer_name(handshake: Handshake) -> ServerName:

@@ -40,6 +40,7 @@ class Step(StrEnum):
     OWNER_REVOKED = "owner revoked"
     OWNER_BLOCKED = "owner blocked"
     OWNER_UNBLOCKED = "owner unblocked"
+    ROOMS_ENDED = "rooms ended"  # nothing is left that an introduction's connection was made for
 
 
 class Effect(StrEnum):
@@ -117,6 +118,9 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.PAUSED, _T.DOUBT_ROSE): Outcome(_S.PAUSED),
     (_S.PAUSED, _T.OWNER_REVOKED): Outcome(_S.REVOKED, _CLOSE),
     (_S.PAUSED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, _CLOSE),
+    # Made for rooms, and the last of them is left: as if nothing had been.
+    (_S.ACTIVE, _T.ROOMS_ENDED): Outcome(_S.NONE, _CLOSE),
+    (_S.PAUSED, _T.ROOMS_ENDED): Outcome(_S.NONE, _CLOSE),
     # Ended. Only a new invitation, given or opened afterwards, reopens.
     (_S.REVOKED, _T.REQUEST_CAME): Outcome(_S.REQUESTED),
     (_S.REVOKED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),

@@ -104,7 +104,7 @@ def _tell(work: UnitOfWork, outcome: Outcome, peer: Peer, kind: str, now: int) -
 
 def _tell_unused(work: UnitOfWork, invitation: Invitation, now: int) -> None:
     """An invitation that nobody used in time is worth a word: whoever has it will find it dead."""
-    if invitation.ticket == Ticket.OPEN.value:
+    if invitation.ticket == Ticket.OPEN.value and invitation.room_id is None:
         content = {"created_at": invitation.created_at, "intake": invitation.intake}
         notices.tell_owner(work, now, "invitation_expired", "", content)
 

@@ -1,6 +1,6 @@
 """Open somebody's link: our yes, and the REQUEST that asks for theirs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation import agreeing, consent, consent_steps, grants, told_grants
 from federation import handshake_messages as messages
@@ -12,6 +12,7 @@ from federation.invitation_links import Link
 from federation.sentences import EverythingPaused
 from federation.turn_state import Party
 from homeserver import errors
+from homeserver.matrix.identifiers import RoomId
 from homeserver.storage import channels, invitations, peers
 from homeserver.storage.invitations import INVITEE, Handshake
 from homeserver.storage.peers import Peer
@@ -34,6 +35,7 @@ class Choice:
 
     how: str = "link"
     grant_set: str | None = None
+    room_id: RoomId | None = None  # an introduction is for one room
 
 
 def open_link(
@@ -51,6 +53,7 @@ def open_link(
     doing = Doing(now, "owner", choice.how)
     consent_steps.take(work, peer, Step.OWNER_CONNECTED, doing)
     handshake = _ask(work, party, terms, link, peer, is_repair=is_repair)
+    handshake = replace(handshake, room_id=choice.room_id)
     invitations.save_handshake(work, handshake)
     return handshake
 
@@ -78,6 +81,7 @@ def _peer(work: UnitOfWork, party: Party, terms: Terms, link: Link, choice: Choi
         granted={},
         inviter=link.node_id,
         how=choice.how,
+        room_id=choice.room_id,
     )
 
 

@@ -10,7 +10,7 @@ from federation.hearing import Hearing
 from federation.lines import Lines
 from federation.own_identity import OwnIdentity
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import audit, frames, inbox, invitations, notices, peers
+from homeserver.storage import audit, frames, inbox, invitations, meetings, notices, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import Invitation
 from homeserver.storage.peers import Peer
@@ -59,6 +59,7 @@ class Overview:
             "meaning": self._meaning(peer),
             "is_refused": self._is_refused(peer),
             "how": peer.how,
+            "rooms": self._rooms_of(peer),
             "connected_at": peer.connected_at,
             "last_heard_at": self._hearing.last_heard_at(peer),
             "paused_because": peer.paused_because,
@@ -71,6 +72,15 @@ class Overview:
             "grants_given": peer.grants,
             "grants_received": peer.granted,
         }
+
+    def _rooms_of(self, peer: Peer) -> list[str] | None:
+        """The rooms that a connection by introduction is for; None: it is for everything."""
+        if peer.room_id is None:
+            return None
+        known = self._database.read(lambda view: meetings.of_server(view, peer.server_name))
+        return sorted(
+            one.room_id for one in known if one.is_theirs and one.state == meetings.AGREED
+        )
 
     def after(self, before: Peer) -> JsonObject:
         """A connection as it is now, or what it was once nothing is left of it."""

@@ -1,7 +1,8 @@
 """Ask peers on behalf of the core: implements `ports.PeerNetwork` with requests and the outbox."""
 
+from federation.introductions.entrance import Entrance
 from federation.outbox import Outbox
-from federation.replication import bodies, fetching, media_parts, strangers
+from federation.replication import bodies, fetching, media_parts
 from federation.replication.cards import Cards
 from federation.replication.entering import Entering
 from federation.requests import Requests
@@ -45,7 +46,7 @@ class ConnectedPeers:
         outbox: Outbox,
         cards: Cards,
         entering: Entering,
-        policy: strangers.Policy,
+        entrance: Entrance,
     ) -> None:
         self._database = database
         self._requests = requests
@@ -53,7 +54,7 @@ class ConnectedPeers:
         self._outbox = outbox
         self._cards = cards
         self._entering = entering
-        self._policy = policy
+        self._entrance = entrance
 
     def is_awake(self, peer: ServerName) -> bool:
         """Whether the peer was heard from so recently that asking is likely to be quick."""
@@ -68,9 +69,8 @@ class ConnectedPeers:
         answer = await self._questions.ask(peer, operation, body, timeout_s)
         if operation in _LET_IN:
             present = bodies.texts(answer, "servers_in_room")
-            self._database.read(
-                lambda view: strangers.check(view, self._cards.own_name, present, self._policy)
-            )
+            room_id, membership = RoomId(body["room_id"]), operation.removeprefix("make_")
+            await self._entrance.check(peer, room_id, membership, present)
         return answer
 
     async def fetch_media(self, peer: ServerName, media_id: str) -> PeerFile:

@@ -17,9 +17,9 @@ from federation import (
     doors,
     editing,
     fingerprints,
+    forgetting,
     grants,
     invitation_links,
-    issuing,
     naming,
     revoking,
     sentences,
@@ -41,7 +41,7 @@ from homeserver import crash_points, errors
 from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, frames, invitations, peers
+from homeserver.storage import invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITER, Handshake
 from homeserver.storage.peers import Peer
@@ -261,6 +261,10 @@ class Peers:
         for peer in self.load_all():
             self._lines.refresh(peer.server_name)
 
+    async def end_with_rooms(self, server_name: ServerName) -> None:
+        """End a connection that was made for rooms: the last of them was left."""
+        await self._step(server_name, Step.ROOMS_ENDED, "the rooms are left")
+
     async def dismiss_alarm(self, server_name: ServerName, how: str = OWNER) -> None:
         """The owner has looked into it, and wants to go on."""
 
@@ -292,7 +296,9 @@ class Peers:
         def operation(work: UnitOfWork) -> tuple[bytes | None, list[str]]:
             made = first(work)
             peer = replace(_load(work, server_name), **changes)
-            peer, outcome = consent_steps.take(work, peer, step, self._by_owner(how))
+            who = "server" if step is Step.ROOMS_ENDED else "owner"
+            doing = replace(self._by_owner(how), who=who)
+            peer, outcome = consent_steps.take(work, peer, step, doing)
             then(work, peer)
             return made, self._carry_out(work, peer, outcome)
 
@@ -307,17 +313,7 @@ class Peers:
 
     def _carry_out(self, work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
         """The effects of a step; returns the handshakes that were forgotten."""
-        forgotten = []
-        if Effect.FORGET_HANDSHAKE in outcome.effects:
-            under_way = invitations.handshakes_with(work, peer.node_id)
-            forgotten = [one.key for one in under_way]
-            issuing.void_used_by(work, under_way)
-            invitations.delete_handshakes_with(work, peer.node_id)
-        if Effect.FORGET_PEER in outcome.effects:
-            channels.delete_channel(work, peer.server_name)
-            frames.delete_everything(work, peer.server_name)
-            peers.change_peer(work, peer.server_name, granted={}, alarm=None)
-            crash_points.reach(Point.PEER_FORGOTTEN)
+        forgotten = forgetting.forget(work, peer, outcome)
         if Effect.HIDE_PEER in outcome.effects:
             for tell in self.when_ended:
                 tell(work, peer.server_name)

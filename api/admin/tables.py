@@ -1,6 +1,6 @@
 """Every route of the admin API."""
 
-from api.admin import account, audit, invitations, peers, rooms, server
+from api.admin import account, audit, invitations, peers, rooms, server, strangers
 from api.routing import Route
 
 
@@ -14,6 +14,7 @@ def all_routes() -> list[Route]:
             invitations.routes,
             peers.routes,
             rooms.routes,
+            strangers.routes,
             audit.routes,
         )
         for route in table.all

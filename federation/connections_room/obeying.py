@@ -1,10 +1,13 @@
 """Do what the owner ordered in the Connections room, by the same verbs as every other way."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from federation import grant_words, shown_names
-from federation.connections_room import telling
+from federation.connections_room import strangers_words, telling
 from federation.connections_room.orders import Order
+from federation.connections_room.strangers_words import STRANGERS
+from federation.introductions.strangers import Strangers
 from federation.overview import Overview
 from federation.peers import Peers
 from federation.sentences import STANDINGS
@@ -32,6 +35,7 @@ edit NAME media=0 presence=on expires_at=2026-12-31 [grants=SET]: what they may 
 pause NAME, resume NAME, pause all, resume all
 revoke NAME: end a connection for good; block NAME, unblock NAME
 dismiss NAME: go on after an alarm
+strangers: who is in rooms and not connected; meet ROOM [SERVER], avoid ROOM [SERVER]
 NAME is a server name, a node id, a user ID or their own name."""
 
 Verb = Callable[[Peers, ServerName], Awaitable[None]]
@@ -55,14 +59,24 @@ _REACTIONS: Mapping[str, Mapping[str, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """The verbs and views that orders are about."""
+
+    peers: Peers
+    overview: Overview
+    strangers: Strangers
+
+
 class Obeying:
     """Carries orders out; each gives a sentence, or None where a notice says the rest."""
 
-    def __init__(self, database: Database, clock: Clock, peers: Peers, overview: Overview) -> None:
+    def __init__(self, database: Database, clock: Clock, owners: Owners) -> None:
         self._database = database
         self._clock = clock
-        self._peers = peers
-        self._overview = overview
+        self._peers = owners.peers
+        self._overview = owners.overview
+        self._strangers = owners.strangers
 
     async def obey(self, order: Order) -> str | None:
         """Do it, or say in a sentence why not. Never raises what the owner can cause."""
@@ -102,6 +116,8 @@ class Obeying:
         notice = self._database.read(lambda view: notices.find_by_event(view, answered))
         if notice is None:
             return None
+        if notice.kind in STRANGERS:
+            return await strangers_words.react(self._strangers, notice, _meaning(order.reaction))
         verb = _REACTIONS.get(notice.kind, {}).get(_meaning(order.reaction))
         peer = self._meant(notice) if verb is not None else None
         return None if verb is None or peer is None else await self._take(verb, peer)
@@ -130,6 +146,18 @@ class Obeying:
         if is_paused:
             return "Everything is paused, with everybody; `resume all` ends that."
         return "Resumed; who was paused singly stays so."
+
+    async def strangers(self, _words: Sequence[str]) -> str:
+        """Who is in rooms without being connected."""
+        return strangers_words.listed(self._strangers)
+
+    async def meet(self, words: Sequence[str]) -> str:
+        """Agree to strangers of a room."""
+        return await strangers_words.say(self._strangers, words, is_yes=True)
+
+    async def avoid(self, words: Sequence[str]) -> str:
+        """Keep away from strangers of a room."""
+        return await strangers_words.say(self._strangers, words, is_yes=False)
 
     async def help(self, _words: Sequence[str]) -> str:
         """What can be ordered."""
@@ -207,6 +235,9 @@ _COMMANDS: Mapping[str, Callable[[Obeying, Sequence[str]], Awaitable[str]]] = {
     "invite": Obeying.invite,
     "connect": Obeying.connect,
     "edit": Obeying.edit,
+    "strangers": Obeying.strangers,
+    "meet": Obeying.meet,
+    "avoid": Obeying.avoid,
 }
 
 

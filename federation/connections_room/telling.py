@@ -130,6 +130,44 @@ def _plain(sentence: str) -> Callable[[JsonObject, Iterable[str]], str]:
     return lambda content, _known: sentence.format(who=who(content))
 
 
+def _newcomer(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"Somebody of {who(content)}, a server that yours is not connected to, has come into "
+        f"{_room(content)}. {YES} meets them in that room, {NO} keeps them away. Until you agree "
+        "you see nothing of theirs, and they get nothing of yours from this server."
+    )
+
+
+def _room_request(content: JsonObject, _known: Iterable[str]) -> str:
+    servers = ", ".join(shown_names.safe(str(one)) for one in list(content.get("servers", []))[:10])
+    return (
+        f"You want to enter {_room(content)}, in which there are people whose servers yours is "
+        f"not connected to: {servers}. {YES} agrees to meet them in that room; your server then "
+        f"enters it by itself. {NO} stays away."
+    )
+
+
+def _nobody_introduces(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"You agreed to meet {who(content)} in {_room(content)}, and nobody may introduce you. "
+        "Write `edit NAME introduce=on` for somebody in that room whom you both know, or connect "
+        "with a link."
+    )
+
+
+def _introduced(content: JsonObject, _known: Iterable[str]) -> str:
+    introducer = shown_names.safe(str(content.get("introducer") or "?"))
+    called = shown_names.quoted(str(content.get("called") or ""))
+    return (
+        f"{introducer} introduces you to {who(content)}, whom you agreed to meet in "
+        f"{_room(content)}. It calls them {called}; those are its words."
+    )
+
+
+def _room(content: Mapping[str, Any]) -> str:
+    return f"the room {shown_names.safe(str(content.get('room_id') or '?'))}"
+
+
 _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "request": _request,
     "connected": _connected,
@@ -137,6 +175,10 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "alarm": _alarm,
     "paused": _paused,
     "revoke": _revoke,
+    "newcomer": _newcomer,
+    "room_request": _room_request,
+    "nobody_introduces": _nobody_introduces,
+    "introduced": _introduced,
     "device": _device,
     "no_key": _no_key,
     "unreadable": _unreadable,

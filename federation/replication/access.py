@@ -16,7 +16,7 @@ from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.matrix.visibility import Viewpoint
 from homeserver.rooms import state, veils
-from homeserver.storage import peers, room_state, rooms, sharing
+from homeserver.storage import meetings, room_state, rooms, sharing
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import View
@@ -25,9 +25,8 @@ EVERYBODY = frozenset({"join", "invite", "knock", "leave", "ban"})
 
 
 def is_carried(view: View, room_id: RoomId, peer: ServerName) -> bool:
-    """Whether the connection is for this room: one made by an introduction carries one room."""
-    known = peers.find_peer(view, peer)
-    return known is not None and known.room_id in (None, room_id)
+    """Whether the connection is for this room: an introduction's is not for every room."""
+    return meetings.is_carried(view, room_id, peer)
 
 
 def is_welcome(view: View, room_id: RoomId, peer: ServerName) -> bool:

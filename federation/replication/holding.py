@@ -17,7 +17,7 @@ from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.matrix.room_versions import room_version
 from homeserver.ports import Clock
-from homeserver.storage import peers, rooms, sharing, waiting_events, wake_ups
+from homeserver.storage import meetings, rooms, sharing, waiting_events, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import View
 
@@ -143,7 +143,7 @@ class Holding:
         """Whom to ask: members only, who hear nothing about the room that they could not know."""
 
         def find(view: View) -> list[ServerName]:
-            present = sharing.present_servers(view, room_id) & peers.connected_servers(view)
+            present = sharing.present_servers(view, room_id) & meetings.carrying(view, room_id)
             first = [peer for peer in dict.fromkeys(senders) if peer in present]
             return [*first, *sorted(present - set(first))][:_MOST_ASKED]
 

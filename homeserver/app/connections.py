@@ -4,26 +4,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation import told_grants
-from federation.connections_room.obeying import Obeying
+from federation.connections_room.obeying import Obeying, Owners
 from federation.connections_room.room import OwnersRoom
 from federation.connections_room.worker import ConnectionsRoom
+from federation.introductions.meeting import Enter
+from federation.introductions.strangers import Strangers
 from federation.overview import Overview
 from federation.peers import Peers
 from homeserver.accounts.account_data import ClientConfig
 from homeserver.accounts.login import LogIn
 from homeserver.app.foundation import Foundation
+from homeserver.matrix.identifiers import DeviceId
 from homeserver.ports import Requester
 from homeserver.rooms import invite_permission
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.membership import Membership
 from homeserver.rooms.sending import RoomSender
 from homeserver.storage import accounts, notices
+from homeserver.storage.meetings import RoomRequest
 from homeserver.storage.unit_of_work import UnitOfWork
+
+# The server acts for its owner without any device.
+_NO_DEVICE = DeviceId("")
+
+
+def entering(base: Foundation, services: Mapping[type, Any]) -> Enter:
+    """How the server enters a room by itself, once its owner has agreed to who is there."""
+
+    async def enter(request: RoomRequest) -> None:
+        owner = Requester(base.owner, _NO_DEVICE)
+        verb = services[Membership].knock if request.membership == "knock" else None
+        await (verb or services[Membership].join)(owner, request.room_id, [request.via], {})
+
+    return enter
 
 
 def build(base: Foundation, services: Mapping[type, Any]) -> ConnectionsRoom:
     """Build it, and let it hear what the owner writes and who logs in."""
     room = OwnersRoom(base.local, base.owner, services[RoomCreator])
-    obeying = Obeying(base.database, base.clock, services[Peers], services[Overview])
+    owners = Owners(services[Peers], services[Overview], services[Strangers])
+    obeying = Obeying(base.database, base.clock, owners)
     built = ConnectionsRoom(base.database, base.clock, room, obeying)
     services[RoomSender].when_sent.append(built.hear)
 

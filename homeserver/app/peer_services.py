@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from federation.assembly import Federation, World
 from federation.desk import Terms
+from federation.introductions import meeting
+from federation.introductions.entrance import Entrance
+from federation.introductions.meeting import Introductions
+from federation.introductions.passing import Passing
+from federation.introductions.wishing import Wishing
 from federation.own_identity import OwnIdentity
 from federation.peer_network import ConnectedPeers, Questions
 from federation.ratchets.interface import Ratchets
@@ -30,19 +35,22 @@ class PeerServices:
     network: ConnectedPeers
     outbound: Outbound
     door: FederationDoor
+    introductions: Introductions
 
     def serve(self, services: Services) -> None:
         """Answer peers with what the core offers. Once, before the start."""
         self.replication.serve(self.federation.requests, self.federation.inbox, services)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Open the doors and begin to work."""
+        await self.introductions.start()
         self.federation.lines.when_opened.append(self.replication.greet)
         self.federation.start()
         self.replication.start()
 
     async def stop(self) -> None:
         """Stop working; nothing is lost."""
+        await self.introductions.close()
         await self.federation.stop()
         await self.replication.close()
         await self.outbound.close()
@@ -70,8 +78,17 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
         federation.outbox,
         replication.cards,
         replication.entering,
+        Entrance(base.database, base.clock, own.server_name, settings.strangers_in_rooms),
+    )
+    introductions = Introductions(
+        base.database,
+        base.clock,
+        federation.peers,
+        Wishing(federation.party, federation.inviting, federation.connecting, terms),
         settings.strangers_in_rooms,
     )
+    introductions.register(federation.inbox, Passing(federation.party))
+    federation.peers.when_ended.append(meeting.forget_peer)
     replication.tell_of_alarms(federation.lines.refresh)
     federation.peers.when_ended.append(device_keys.forget_peer)
     federation.peers.when_ended.append(erasing.delete_moments)
@@ -86,7 +103,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     limits = base.config.rate_limits
     strangers = Strangers(limits.strangers_per_minute, base.clock) if limits.enabled else None
     door = FederationDoor(federation.reception.receive, strangers)
-    return PeerServices(federation, replication, network, outbound, door)
+    return PeerServices(federation, replication, network, outbound, door, introductions)
 
 
 def routes(config: Config) -> tuple[str, ...]:

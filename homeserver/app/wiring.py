@@ -13,6 +13,7 @@ from api.authentication import AdminToken
 from api.client import tables
 from federation import own_identity
 from federation.connections_room.worker import ConnectionsRoom
+from federation.introductions.strangers import Strangers
 from federation.overview import Overview
 from federation.peers import Peers
 from federation.replication.service import Services
@@ -89,7 +90,7 @@ class Server:
         library = self.config.federation.ratchets
         if not await self.database.write(lambda work: channels.take_over_ratchets(work, library)):
             raise RatchetsUnreadable
-        self.peers.start()
+        await self.peers.start()
         self.services[Tying].start()
         self.services[Upkeep].start()
         self.services[ConnectionsRoom].start()
@@ -131,6 +132,8 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     services[Overview] = Overview(
         database, federation.lines, federation.hearing, federation.connecting, own
     )
+    services[Strangers] = Strangers(database, base.clock)
+    connected.introductions.enter = connections.entering(base, services)
     services[ConnectionsRoom] = connections.build(base, services)
     services[About] = About(owner, peer_services.routes(config), base.clock, base.clock.monotonic())
     services[PushDelivery] = PushDelivery(database, connected.outbound, base.clock)

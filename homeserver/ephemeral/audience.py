@@ -3,7 +3,7 @@
 from homeserver.matrix import identifiers
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.rooms import state
-from homeserver.storage import peers, room_state, rooms, sharing
+from homeserver.storage import meetings, peers, room_state, rooms, sharing
 from homeserver.storage.unit_of_work import View
 
 
@@ -23,7 +23,7 @@ def is_heard(view: View, room_id: RoomId, user_id: UserId) -> bool:
 
 def peers_in(view: View, room_id: RoomId, grant: str) -> list[ServerName]:
     """The connected servers with someone in the room that may hear of this kind of thing."""
-    present = sharing.present_servers(view, room_id) & peers.connected_servers(view)
+    present = sharing.present_servers(view, room_id) & meetings.carrying(view, room_id)
     return [server for server in sorted(present) if peers.may(view, server, grant)]
 
 

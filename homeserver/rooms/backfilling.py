@@ -17,7 +17,7 @@ from homeserver.ports import PeerNetwork
 from homeserver.rooms import appending, taking_in
 from homeserver.rooms.joining import Verify
 from homeserver.rooms.state import MissingEvents
-from homeserver.storage import events, peers, rooms
+from homeserver.storage import events, meetings, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.gaps import Gap
 from homeserver.storage.unit_of_work import View
@@ -62,9 +62,8 @@ class Backfilling:
         """Connected servers in the room, those first that are awake."""
 
         def find(view: View) -> frozenset[ServerName]:
-            return rooms.servers_in_room(view, room_id, rooms.JOINED) & peers.connected_servers(
-                view
-            )
+            there = rooms.servers_in_room(view, room_id, rooms.JOINED)
+            return there & meetings.carrying(view, room_id)
 
         found = self._database.read(find)
         return sorted(found, key=lambda peer: (not self._network.is_awake(peer), peer))

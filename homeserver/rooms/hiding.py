@@ -15,6 +15,7 @@ from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.matrix.room_versions import room_version
 from homeserver.ports import Requester
+from homeserver.rooms import meeting_strangers
 from homeserver.storage import accounts, events, hiding, peers, rooms, sharing, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
@@ -44,8 +45,8 @@ class NotSynced(errors.Forbidden):
 
 def follow_standing(work: UnitOfWork, server: ServerName, now_ms: int) -> None:
     """Hide or show a server's users everywhere, as what stands between us and it has become."""
-    is_absent, is_muted = _wanted(work, server)
     for room_id in hiding.rooms_of_server(work, server):
+        is_absent, is_muted = _wanted(work, room_id, server)
         if is_absent:
             _hide(work, room_id, server, now_ms)
         else:
@@ -73,10 +74,14 @@ def show_server(
 
 
 def meet(work: UnitOfWork, room_id: RoomId, servers: Iterable[str], position: int) -> None:
-    """Servers turn up in a room, in the event at this position: hide those we have cut off."""
+    """Servers turn up in a room, in the event at this position: hide those we have cut off.
+
+    Strangers among them are hidden, too, until the owner has agreed to meet them there.
+    """
     is_changed = False
-    for server in {ServerName(one) for one in servers}:
-        is_absent, is_muted = _wanted(work, server)
+    for server in sorted({ServerName(one) for one in servers}):
+        meeting_strangers.note_arrival(work, room_id, server)
+        is_absent, is_muted = _wanted(work, room_id, server)
         veil = hiding.find_veil(work, room_id) or Veil()
         for kind, is_wanted in ((True, is_absent), (False, is_muted)):
             if is_wanted and not veil.is_closed(server, is_absent=kind):
@@ -125,11 +130,12 @@ def _require_sync(work: UnitOfWork, room_id: RoomId) -> None:
         hiding.save_behind(work, room_id, owner, devices, work.position)
 
 
-def _wanted(view: View, server: ServerName) -> tuple[bool, bool]:
+def _wanted(view: View, room_id: RoomId, server: ServerName) -> tuple[bool, bool]:
     """Whether a server's users are to be shown as absent, and whether they are not to be heard."""
     peer = peers.find_peer(view, server)
-    if peer is None:
-        return False, False
+    is_stranger = meeting_strangers.is_unmet(view, room_id, server)
+    if peer is None or is_stranger:
+        return is_stranger, False
     is_over = peer.standing in _OVER or (
         peer.standing in _ASKED_AGAIN and peer.standing_before in _OVER
     )

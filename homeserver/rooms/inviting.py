@@ -52,6 +52,11 @@ def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) 
                 "the link to that person, and invite again once you are connected."
             )
         peer = peers.find_peer(view, server)
+        if peer is not None and peer.room_id is not None:
+            raise errors.NotConnected(
+                f"Your server is connected to the server of {user_id} for rooms you share only. "
+                "Send that person a link of your own (`homeserver peers invite`) to invite them."
+            )
         if peer is not None and peer.granted.get(peers.TAKES_INVITES) is False:
             raise errors.InviteBlocked
 

@@ -11,7 +11,7 @@ from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.ports import PeerNetwork, Requester
 from homeserver.rooms import seeing
 from homeserver.rooms.backfilling import Backfilling
-from homeserver.storage import events, gaps, moments, peers, rooms
+from homeserver.storage import events, gaps, meetings, moments, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View
@@ -79,7 +79,7 @@ class EventsInTime:
     def _peers(self, room_id: RoomId) -> list[ServerName]:
         def find(view: View) -> frozenset[ServerName]:
             there = rooms.servers_in_room(view, room_id, rooms.JOINED)
-            return frozenset(there & peers.connected_servers(view))
+            return frozenset(there & meetings.carrying(view, room_id))
 
         found = sorted(self._database.read(find))
         awake = [peer for peer in found if self._network.is_awake(peer)]

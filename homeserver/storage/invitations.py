@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     delete,
+    or_,
     select,
 )
 from sqlalchemy import update as update_table
@@ -61,6 +62,7 @@ handshakes = Table(
     Column("secrets", LargeBinary, nullable=False),  # sealed: door keys, addresses, ratchets
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("room_id", String),  # an introduction's: the connection is for this room
 )
 
 
@@ -101,6 +103,7 @@ class Handshake:
     secrets: bytes
     created_at: int
     expires_at: int
+    room_id: str | None = None
 
 
 def find_invitation(view: View, intake: str) -> Invitation | None:
@@ -157,6 +160,14 @@ def delete_handshake(work: UnitOfWork, key: str) -> None:
 def delete_handshakes_with(work: UnitOfWork, node_id: str) -> None:
     """Forget the handshakes with one node."""
     work.execute(delete(handshakes).where(handshakes.c.node_id == node_id))
+
+
+def void_introductions(work: UnitOfWork, node_id: str, introducer: str) -> None:
+    """Withdraw what was made for one node to be introduced, or to be passed on by a peer."""
+    this = invitations.c
+    made_for = or_(this.expected == node_id, this.how == introducer)
+    statement = update_table(invitations).where(this.room_id.is_not(None), made_for)
+    work.execute(statement.where(this.ticket == "open").values(ticket="void"))
 
 
 def void_all(work: UnitOfWork) -> None:

@@ -40,7 +40,7 @@ peers = Table(
     Column("granted", LargeBinary, nullable=False),  # what they said they let us do
     Column("inviter", String, nullable=False),  # the node whose invitation made the connection
     Column("how", String, nullable=False),  # scanned, link, introduced by X, knock
-    Column("room_id", String),  # an introduction for one room carries that room only
+    Column("room_id", String),  # introduced, in this room first: see `meetings` for all it carries
     Column("paused_because", String),
     Column("alarm", String),  # set: no traffic until the owner has decided
     Column("connected_at", BigInteger),
@@ -57,6 +57,8 @@ _REFUSALS = (False, 0, "no", "none", None)
 TAKES_INVITES = "takes_invites"
 # The grant that every active connection has.
 CONNECTION = "connection"
+# What a connection made for rooms is about, whatever else its grants say.
+OF_ROOMS = frozenset({CONNECTION, "messages", "media", "typing", "receipts", "route"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Peer:
 
     def may(self, grant: str) -> bool:
         """Whether the peer is active and has this grant."""
+        if self.room_id is not None and grant not in OF_ROOMS:
+            return False
         return self.standing == ACTIVE and self.alarm is None and permits(self.grants, grant)
 
 

@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import BigInteger, Column, String, Table, and_, bindparam, or_, select, update
 
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import events, peers, rooms
+from homeserver.storage import events, meetings, peers, rooms
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -45,10 +45,18 @@ _AUDIENCE = (
         server_stays.c.server,
         server_stays.c.since,
         peers.peers.c.standing == peers.ACTIVE,
-        peers.peers.c.room_id,
+        meetings.IS_CARRIED,
     )
     .select_from(
-        server_stays.outerjoin(peers.peers, peers.peers.c.server_name == server_stays.c.server)
+        server_stays.outerjoin(
+            peers.peers, peers.peers.c.server_name == server_stays.c.server
+        ).outerjoin(
+            meetings.meetings,
+            and_(
+                meetings.meetings.c.server == server_stays.c.server,
+                meetings.meetings.c.room_id == server_stays.c.room_id,
+            ),
+        )
     )
     .where(server_stays.c.room_id == bindparam("room_id"), server_stays.c.until.is_(None))
     .order_by(server_stays.c.server)
@@ -141,8 +149,8 @@ def audience_of(view: View, room_id: RoomId) -> Audience:
     """Who is in a room now, and which of them are active peers that the room is carried to."""
     stays = []
     connected: dict[ServerName, int] = {}
-    for server, since, is_active, carried in view.all(_AUDIENCE, {"room_id": room_id}):
-        is_connected = bool(is_active) and carried in (None, room_id)
+    for server, since, is_active, is_carried in view.all(_AUDIENCE, {"room_id": room_id}):
+        is_connected = bool(is_active) and bool(is_carried)
         stays.append((server, since, is_connected))
         if is_connected:
             connected[ServerName(server)] = since

@@ -9,6 +9,7 @@ from pathlib import Path
 from federation import own_identity
 from federation.assembly import Federation, World
 from federation.desk import Terms
+from federation.introductions.entrance import Entrance
 from federation.peer_network import ConnectedPeers, Questions
 from federation.ratchets.vodozemac import Vodozemac
 from federation.replication.rendering import OwnEvents
@@ -68,7 +69,7 @@ class WholeServer(Server):
             self.federation.outbox,
             self.replication.cards,
             self.replication.entering,
-            settings.strangers_in_rooms,
+            Entrance(self.database, clock, self.name, settings.strangers_in_rooms),
         )
         self._build_services(directory / f"{label}-media")
 
