@@ -213,6 +213,11 @@ OPERATIONS: Mapping[str, str] = {
     "introduce": "introduce",
 }
 
+# What a connection made for rooms is not for, beside what needs a grant it never has.
+BEYOND_ROOMS = frozenset(
+    {"publicRooms", "hierarchy", "query/directory", "query/profile", "invite", "introduce"}
+)
+
 EDUS: Mapping[str, str] = {
     "m.typing": "typing",
     "m.receipt": "receipts",

@@ -1,5 +1,6 @@
 """Ask peers on behalf of the core: implements `ports.PeerNetwork` with requests and the outbox."""
 
+from federation import payloads
 from federation.introductions.entrance import Entrance
 from federation.outbox import Outbox
 from federation.replication import bodies, fetching, media_parts
@@ -10,8 +11,9 @@ from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.ports import PeerFile
-from homeserver.storage import peers
+from homeserver.storage import meetings, peers
 from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import View
 
 _LET_IN = frozenset({"make_join", "make_knock"})
 
@@ -64,6 +66,7 @@ class ConnectedPeers:
         self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
     ) -> JsonObject:
         """Ask, and see to what belongs to joining: cards, strangers, a state in several pages."""
+        self._database.read(lambda view: _check_scope(view, peer, operation, body))
         if operation == "send_join":
             return await self._join(peer, body, timeout_s)
         answer = await self._questions.ask(peer, operation, body, timeout_s)
@@ -104,3 +107,14 @@ class ConnectedPeers:
             raise
         self._entering.answered(room_id, is_let_in=True)
         return answer
+
+
+def _check_scope(view: View, peer: ServerName, operation: str, body: JsonObject) -> None:
+    """Whom we met in a room only hears nothing from us that is about anything else."""
+    known = peers.find_peer(view, peer)
+    if known is None or known.room_id is None:
+        return
+    room_id = body.get("room_id")
+    is_about_another = room_id is not None and not meetings.is_carried(view, room_id, peer)
+    if is_about_another or operation in payloads.BEYOND_ROOMS:
+        raise errors.NotConnected("Your server is connected to that one for shared rooms only.")

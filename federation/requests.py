@@ -21,6 +21,7 @@ from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
 from homeserver.storage import peers
 from homeserver.storage.database import Database
+from homeserver.storage.unit_of_work import View
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ class Requests:
         if answer is None:
             return _refusal(ask.id, "M_UNRECOGNIZED", "This server does not know that question.")
         grant = OPERATIONS[ask.operation]
-        if not self._database.read(lambda view: peers.may(view, peer, grant)):
+        if not self._database.read(lambda view: _may_ask(view, peer, ask.operation, grant)):
             return _refusal(ask.id, NOT_GRANTED, "That is not granted.")
         try:
             reply = await answer(peer, ask.body)
@@ -187,6 +188,14 @@ class Requests:
             if peer == line.peer and not future.done():
                 future.set_exception(errors.PeerUnreachable())
                 future.exception()  # whoever waited may have given up in this same moment
+
+
+def _may_ask(view: View, peer: ServerName, operation: str, grant: str) -> bool:
+    """A connection made for rooms answers what is about rooms; each room is checked later."""
+    known = peers.find_peer(view, peer)
+    if known is None or not known.may(grant):
+        return False
+    return known.room_id is None or operation not in payloads.BEYOND_ROOMS
 
 
 async def _answer_ping(_peer: ServerName, body: JsonObject) -> JsonObject:

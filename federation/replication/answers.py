@@ -18,6 +18,7 @@ from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.media import Media
+from homeserver.storage import meetings, peers, room_media
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import View
 
@@ -53,6 +54,7 @@ class Answers:
     ) -> None:
         self._database = database
         self._media = outside.media
+        self._cards = cards
         self._answerers: dict[str, Answerer] = {
             "query/profile": people.answer_profile,
             "query/directory": people.answer_directory,
@@ -75,11 +77,25 @@ class Answers:
     async def answer(self, peer: ServerName, operation: str, body: JsonObject) -> Answered:
         """Answer one question; what is refused is raised."""
         if operation == "media/download":
+            self._database.read(lambda view: self._check_file(view, peer, body))
             return await media_parts.answer_download(self._media, body)
         answerer = self._answerers.get(operation)
         if answerer is None:
             raise errors.Unrecognized
         return await answerer(peer, body), b""
+
+    def _check_file(self, view: View, peer: ServerName, body: JsonObject) -> None:
+        """Whom we met in rooms gets no file that is named in others only.
+
+        What encrypted messages name no server sees; there only who has read the ID can ask.
+        """
+        known = peers.find_peer(view, peer)
+        if known is None or known.room_id is None:
+            return
+        media_id = str(body.get("media_id"))
+        naming = room_media.rooms_naming(view, self._cards.own_name, media_id)
+        if naming and not any(meetings.is_carried(view, one, peer) for one in naming):
+            raise errors.NotFound("There is no such file.")
 
     async def _read(self, reader: Reader, peer: ServerName, body: JsonObject) -> JsonObject:
         return await self._database.scan(lambda view: reader(view, peer, body))

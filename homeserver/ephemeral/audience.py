@@ -15,10 +15,17 @@ def is_in(view: View, room_id: RoomId, user_id: UserId) -> bool:
 
 def is_heard(view: View, room_id: RoomId, user_id: UserId) -> bool:
     """Whether what a peer says of this user counts: in the room, and not shut out of it."""
-    if not is_in(view, room_id, user_id):
+    server = identifiers.server_of(user_id)
+    if not is_in(view, room_id, user_id) or _is_beyond(view, room_id, server):
         return False
-    current = room_state.current_state(view, room_id)
-    return state.lets_in(view, current, identifiers.server_of(user_id))
+    return state.lets_in(view, room_state.current_state(view, room_id), server)
+
+
+def _is_beyond(view: View, room_id: RoomId, server: ServerName) -> bool:
+    """Whether a connection was made for other rooms only."""
+    peer = peers.find_peer(view, server)
+    is_of_rooms = peer is not None and peer.room_id is not None
+    return is_of_rooms and not meetings.is_carried(view, room_id, server)
 
 
 def peers_in(view: View, room_id: RoomId, grant: str) -> list[ServerName]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Column, Index, String, Table, and_, bindparam, delete, exists, func, select
 
-from homeserver.matrix.identifiers import MxcUri, RoomId
+from homeserver.matrix.identifiers import MxcUri, RoomId, ServerName
 from homeserver.storage.media import StoredFile, media
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -63,6 +63,13 @@ def delete_file(work: UnitOfWork, file: StoredFile) -> None:
             media.c.server_name == file.server_name, media.c.media_id == file.media_id
         )
     )
+
+
+def rooms_naming(view: View, server_name: ServerName, media_id: str) -> frozenset[RoomId]:
+    """The rooms whose events name a file, as far as they are not encrypted."""
+    column = room_media.c
+    named = and_(column.server_name == server_name, column.media_id == media_id)
+    return frozenset(RoomId(row[0]) for row in view.all(select(column.room_id).where(named)))
 
 
 def sizes_by_room(view: View) -> dict[RoomId, tuple[int, int]]:
