@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from homeserver.matrix.identifiers import ServerName
+from homeserver.storage import channels
 from homeserver.testing.adversaries import HostilePeer
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
@@ -79,13 +81,22 @@ async def test_a_flood(world: World) -> None:
 @simulated
 async def test_a_flood_beyond_his_rate_waits(world: World) -> None:
     alice, bob, carol, shared, quiet = await _trio(world)
-    await alice.grant(bob.person, rate=300)
-    before = len(alice.server.boundaries)
-    await bob.flood(2, each=100)
+    await alice.grant(bob.person, rate=60)
+    before, begun = _received(alice, bob.person), world.now
+    await bob.flood(4, each=100)
     await _are_unharmed(world, quiet, alice, carol)
-    taken = [one for one in alice.server.boundaries[before:] if "_take_transaction" in one.work]
-    assert len(taken) < 2
+    taken = _received(alice, bob.person) - before
+    assert taken > 1
+    assert world.now - begun > 100 * (taken - 2)  # a frame has a hundred things, or two hundred
     assert await bob.person.membership(shared) == "join"
+
+
+def _received(person: Person, sender: Person) -> int:
+    """How many frames of somebody this person's server has taken."""
+    name = ServerName(sender.server.server_name)
+    channel = person.server.built.database.read(lambda view: channels.find_channel(view, name))
+    assert channel is not None
+    return channel.received
 
 
 @simulated

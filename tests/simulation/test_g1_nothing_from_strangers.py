@@ -75,8 +75,8 @@ def test_a_day_with_a_stranger_is_the_day_without(tmp_path: Path, seed: int) -> 
 def test_every_knock_gets_the_one_answer(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed)
     try:
+        stranger = Stranger(world.network, seed)  # who overhears at which addresses they meet
         alice, _ = world.run(world.befriended("alice", "bob"))
-        stranger = Stranger(world.network, seed)
         answers = world.run(stranger.knock_everywhere(alice.server, boxes=10))
         assert len(set(answers)) == 1
         by_method = world.run(stranger.try_every_method(alice.server))

@@ -81,6 +81,19 @@ async def test_a_link_alone_connects_nobody(world: World) -> None:
 
 
 @simulated
+async def test_a_link_that_asks_again_connects_nobody_before_the_second_yes(world: World) -> None:
+    alice, bob = await world.persons("alice", "bob")
+    asks = await alice.server.admin("POST", "/invitations", {"asks_owner": True})
+    await bob.open_link(asks["link"])
+    await world.pass_time(HOUR)
+    assert await alice.standing(bob) == "requested"
+    assert await bob.standing(alice) == "offered"
+    await alice.server.admin("POST", f"/peers/{bob.server.server_name}/accept")
+    await world.pass_time(2 * HOUR)
+    assert await _are_connected(alice, bob)
+
+
+@simulated
 async def test_a_handshake_waits_for_the_one_who_is_away(world: World) -> None:
     alice, bob = await world.persons("alice", "bob")
     link = await alice.invitation()

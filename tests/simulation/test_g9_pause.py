@@ -1,4 +1,4 @@
-"""G9: pause moves nothing and loses nothing. G20: every edit applies at once."""
+"""G9: pause moves nothing and loses nothing."""
 
 from homeserver.testing.network import Passage
 from homeserver.testing.person import Person

@@ -1,0 +1,307 @@
+"""Each promise's own test fails once the check that keeps the promise is taken away.
+
+What needs real processes, or measures time, was tried by hand: docs/promises.md says how.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from federation import channel, consent, identity, own_identity, repair, turning
+from federation import handshake_messages as messages
+from federation.consent import Ticket, Use
+from federation.desk import Desk
+from federation.lines import Line, Lines
+from federation.reception import Reception
+from homeserver.rooms import hiding
+from homeserver.storage import channels, frames, invitations, peers
+from homeserver.testing.adversaries.middle_man import every_substitution
+from homeserver.testing.chance import SeededEntropy
+from homeserver.testing.client import Refused
+from homeserver.testing.fast_ratchets import FastRatchets
+from homeserver.testing.virtual_time import START_MS
+from homeserver.testing.world import World
+from tests.simulation import (
+    test_g1_nothing_from_strangers,
+    test_g3_two_yeses,
+    test_g4_an_invitation_works_once,
+    test_g5_nobody_in_the_middle,
+    test_g7_replay,
+    test_g8_delivered_once,
+    test_g9_pause,
+    test_g10_revoke,
+    test_g11_hidden_senders,
+    test_g15_restored_copies,
+    test_g16_hostile_peers,
+    test_g20_edits_apply_at_once,
+)
+
+Remove = Callable[[pytest.MonkeyPatch], None]
+Story = Callable[[Path, Callable[[], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A check, how it is taken away, and the shortest test that must notice."""
+
+    promise: str
+    check: str
+    remove: Remove
+    story: Story
+
+    def __str__(self) -> str:
+        return f"{self.promise}-{self.check.replace(' ', '-')}"
+
+
+def told(test: Callable[..., Any], *names: str, is_fast: bool = False, **given: Any) -> Story:
+    """A simulated test as a story: these people are connected, then the check is taken away."""
+
+    def story(directory: Path, remove: Callable[[], None]) -> None:
+        world = World(directory, 1, ratchets=FastRatchets(1) if is_fast else None)
+        world.patience_s = 400.0
+        world.checks_itself = not is_fast
+        asked = inspect.signature(inspect.unwrap(test)).parameters
+        try:
+            people = world.run(world.befriended(*names)) if names else []
+            remove()
+            fixtures = {"world": world, "befriended": people, "three": people, "seed": 1}
+            fixtures |= {"tmp_path": directory, **given}
+            told_now = inspect.unwrap(test)(**{name: fixtures[name] for name in asked})
+            with pytest.raises((AssertionError, Refused, KeyError)):
+                world.run(told_now)
+        finally:
+            world.close()
+
+    return story
+
+
+# G1
+
+
+def answer_who_is_there(patch: pytest.MonkeyPatch) -> None:
+    receive = Reception.receive
+
+    async def tell(self: Reception, address: bytes, box: bytes, socket: Any) -> bytes | None:
+        answer = await receive(self, address, box, socket)
+        is_there = self._doors.find(address).kind != ""
+        return b"a bad box" if answer is None and is_there else answer
+
+    patch.setattr(Reception, "receive", tell)
+
+
+def one_answer_for_all(directory: Path, remove: Callable[[], None]) -> None:
+    remove()
+    with pytest.raises(AssertionError):
+        test_g1_nothing_from_strangers.test_every_knock_gets_the_one_answer(directory, 1)
+
+
+# G3, G4, G5
+
+
+def agree_without_the_owner(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Desk, "_has_to_ask", lambda *_arguments: False)
+
+
+def take_a_link_again(patch: pytest.MonkeyPatch) -> None:
+    first = consent.INVITATIONS[Ticket.OPEN, Use.FIRST_REQUEST]
+    again = {(ticket, Use.OTHER_REQUEST): first for ticket in (Ticket.BOUND, Ticket.SPENT)}
+    patch.setattr(consent, "INVITATIONS", {**consent.INVITATIONS, **again})
+
+
+def take_a_link_at_any_time(patch: pytest.MonkeyPatch) -> None:
+    find, load = invitations.find_invitation, invitations.load_invitations
+    for_ever = 2**60
+    patch.setattr(
+        invitations,
+        "find_invitation",
+        lambda *given: (one := find(*given)) and replace(one, expires_at=for_ever),
+    )
+    patch.setattr(
+        invitations,
+        "load_invitations",
+        lambda view: [replace(one, expires_at=for_ever) for one in load(view)],
+    )
+
+
+def compare_no_transcripts_and_no_signatures(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(messages, "transcript_of", lambda *_arguments: "0" * 64)
+    patch.setattr(
+        identity, "verify", lambda _public, _context, signed: identity.from_text(signed["body"])
+    )
+
+
+def another_name_in_accept(directory: Path, remove: Callable[[], None]) -> None:
+    async def story(world: World) -> None:
+        g5 = test_g5_nobody_in_the_middle
+        notes = await g5._honest_notes(world)
+        world.watch.spared.add("alice")
+        alice = await world.person("alice", settings=g5._SHORT)
+        bob = await world.person("bob", settings=g5._SHORT)
+        mallory, _ = own_identity.create(SeededEntropy(1, "mallory"), START_MS)
+        (substitution,) = [
+            one for one in every_substitution(mallory, notes) if str(one) == "ACCEPT: name changed"
+        ]
+        await g5._is_foiled(world, alice, bob, substitution)
+
+    told(story)(directory, remove)
+
+
+# G7 to G11
+
+
+def take_any_sequence(patch: pytest.MonkeyPatch) -> None:
+    """And store it: what is in the box counts, whether it came before or not."""
+    check = turning._take_frame
+
+    def take_any(state: Any, arrival: Any, note: Any) -> Any:
+        if arrival.envelope.olm:
+            state.change(received=arrival.envelope.sequence - 1)
+        return check(state, arrival, note)
+
+    patch.setattr(turning, "_take_frame", take_any)
+    patch.setattr(channel, "_look", lambda *_arguments: None)
+
+
+def forget_every_fourth(patch: pytest.MonkeyPatch) -> None:
+    store, seen = turning._store, []
+
+    def forget(state: Any, frame: Any) -> None:
+        seen.append(frame)
+        if len(seen) % 4:
+            store(state, frame)
+
+    patch.setattr(turning, "_store", forget)
+
+
+def close_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lines, "_close", lambda _self, _line: None)
+    patch.setattr(peers, "is_active", lambda *_arguments: True)
+
+
+def delete_no_channel(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(channels, "delete_channel", lambda *_arguments: None)
+    patch.setattr(frames, "delete_everything", lambda *_arguments: None)
+
+
+def hide_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hiding, "follow_standing", lambda *_arguments: None)
+
+
+# G15, G16, G20
+
+
+def go_on_with_old_ratchets(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(repair, "start_over", lambda *_arguments: None)
+    trust = Lines._open
+
+    def confirmed(self: Lines, *given: Any) -> Line:
+        line = trust(self, *given)
+        line.is_confirmed = True
+        return line
+
+    patch.setattr(Lines, "_open", confirmed)
+
+
+def keep_to_no_rate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Line, "may_take", lambda *_arguments: True)
+
+
+def grant_everything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(peers, "permits", lambda *_arguments: True)
+
+
+REMOVALS = [
+    Removal("G1", "one answer for all", answer_who_is_there, one_answer_for_all),
+    Removal(
+        "G3",
+        "the owner is asked",
+        agree_without_the_owner,
+        told(test_g3_two_yeses.test_a_link_that_asks_again_connects_nobody_before_the_second_yes),
+    ),
+    Removal(
+        "G4",
+        "a link is bound to its first request",
+        take_a_link_again,
+        told(test_g4_an_invitation_works_once.test_a_link_works_once),
+    ),
+    Removal(
+        "G4",
+        "a link expires",
+        take_a_link_at_any_time,
+        told(test_g4_an_invitation_works_once.test_a_link_that_has_expired_is_refused),
+    ),
+    Removal(
+        "G5",
+        "signatures and transcripts",
+        compare_no_transcripts_and_no_signatures,
+        another_name_in_accept,
+    ),
+    Removal(
+        "G7",
+        "the sequence",
+        take_any_sequence,
+        told(test_g7_replay.test_every_envelope_again_while_the_other_is_away, "alice", "bob"),
+    ),
+    Removal(
+        "G8",
+        "a frame is stored before it is acknowledged",
+        forget_every_fourth,
+        told(test_g8_delivered_once.test_only_the_answers_are_lost, "alice", "bob"),
+    ),
+    Removal(
+        "G9",
+        "a pause closes the line",
+        close_nothing,
+        told(test_g9_pause.test_a_pause_moves_nothing_and_loses_nothing, "alice", "bob"),
+    ),
+    Removal(
+        "G10",
+        "keys and what waits are deleted",
+        delete_no_channel,
+        told(test_g10_revoke.test_nothing_is_left_and_nothing_moves, "alice", "bob"),
+    ),
+    Removal(
+        "G11",
+        "the revoked are hidden",
+        hide_nobody,
+        told(
+            test_g11_hidden_senders.test_one_sync_shows_that_he_left_every_shared_room,
+            *("alice", "bob", "carol"),
+            is_fast=True,
+        ),
+    ),
+    Removal(
+        "G15",
+        "an old copy begins anew",
+        go_on_with_old_ratchets,
+        told(
+            test_g15_restored_copies.test_a_raw_copy_of_the_files,
+            "alice",
+            "bob",
+            victim="alice",
+        ),
+    ),
+    Removal(
+        "G16",
+        "a rate for each peer",
+        keep_to_no_rate,
+        told(test_g16_hostile_peers.test_a_flood_beyond_his_rate_waits),
+    ),
+    Removal(
+        "G20",
+        "grants are asked each time",
+        grant_everything,
+        told(test_g20_edits_apply_at_once.test_room_invites, "alice", "bob"),
+    ),
+]
+
+
+@pytest.mark.parametrize("removal", REMOVALS, ids=str)
+def test_without_its_check_the_promise_is_seen_to_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removal: Removal
+) -> None:
+    removal.story(tmp_path, lambda: removal.remove(monkeypatch))
