@@ -12,7 +12,7 @@ from homeserver.matrix.canonical_json import JsonObject
 routes = Routes(PREFIX)
 
 
-class NewPasswordBody(BaseModel):
+class PasswordBody(BaseModel):
     """A new password, and whether clients stay logged in."""
 
     new_password: StrictStr
@@ -21,7 +21,7 @@ class NewPasswordBody(BaseModel):
 
 @routes.post("/account/password")
 async def set_password(
-    admin: Administrator, body: NewPasswordBody, about: About, door: LogIn
+    admin: Administrator, body: PasswordBody, about: About, door: LogIn
 ) -> JsonObject:
     """Set a new password without the present one; by default every client is logged out."""
     del admin

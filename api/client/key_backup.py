@@ -17,7 +17,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Requester
 
-routes = Routes("/_matrix/client/v3/room_keys")
+routes = Routes("/_matrix/client/v3/room_keys", "/_matrix/client/r0/room_keys")
 
 _ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
 _Count = Annotated[int, Field(ge=0, lt=1 << 53, strict=True)]

@@ -14,7 +14,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
 
 routes = Routes("/_matrix/client")
-versioned = Routes("/_matrix/client/v3")
+versioned = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 well_known = Routes("/.well-known/matrix")
 
 # Clients look for literal members of this list, so every one is named.

@@ -25,6 +25,13 @@ EITHER_AN_OBJECT_OR_AN_EVENT = (
     "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey} 200: at top:"
 )
 HERE = Path(__file__).resolve().parent
+# What Alice allows and has; nobody answers there.
+GATEWAY = "http://127.0.0.1:9/_matrix/push/v1/notify"
+LIVEKIT = "https://calls.example.org/livekit/jwt"
+ALICES = {
+    "HOMESERVER__PUSH__GATEWAYS": f'["{GATEWAY}"]',
+    "HOMESERVER__VOIP__LIVEKIT_SERVICE_URL": LIVEKIT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """Alice's and Bob's servers, connected."""
     alice, bob = (
-        Server(directory=tmp_path_factory.mktemp(user), user=user) for user in ("alice", "bob")
+        Server(directory=tmp_path_factory.mktemp(user), user=user, environment=environment)
+        for user, environment in (("alice", ALICES), ("bob", {}))
     )
     with processes.running(alice, bob):
         processes.connect(alice, bob)
