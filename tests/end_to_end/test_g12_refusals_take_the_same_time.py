@@ -1,4 +1,7 @@
-"""Unknown, paused, revoked, spent, open: how long a refusal takes does not tell which."""
+"""G12: unknown, paused, revoked, blocked, spent, open: how long a refusal takes tells nothing.
+
+That their bytes are equal too, over methods, paths and sizes, shows test_g12_refusals_look_alike.
+"""
 
 import contextlib
 import math
@@ -43,11 +46,11 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     """Alice's server, and a path of each kind at it."""
     directory = tmp_path_factory.mktemp("same-time")
     alice = Server(directory=directory / "alice")
-    standings = ("active", "paused", "revoked")
+    standings = ("active", "paused", "revoked", "blocked")
     others = {name: Server(directory=directory / name, user=name) for name in standings}
     with watched.behind_proxy(alice) as proxy, processes.running(alice, *others.values()):
         used = {name: connect(alice, other, proxy) for name, other in others.items()}
-        for command, name in (("pause", "paused"), ("revoke", "revoked")):
+        for command, name in (("pause", "paused"), ("revoke", "revoked"), ("block", "blocked")):
             alice.command("peers", command, others[name].status()["server_name"])
         # The first path is the invitation's, which is spent; the last one was made for the peer.
         paths = {name: path for name, (_, path) in used.items()}

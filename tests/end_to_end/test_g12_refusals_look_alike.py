@@ -1,4 +1,4 @@
-"""A server that was not agreed to gets the same bytes, whatever it tries."""
+"""G12: a server that was not agreed to gets the same bytes, whatever it tries."""
 
 import contextlib
 import random
@@ -37,7 +37,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     alice = Server(directory=directory / "alice")
     others = {
         name: Server(directory=directory / name, user=name)
-        for name in ("active", "paused", "revoked")
+        for name in ("active", "paused", "revoked", "blocked")
     }
     lonely = Server(directory=directory / "lonely", user="lonely")
     with (
@@ -47,6 +47,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         paths = {name: connect(alice, other, proxy) for name, other in others.items()}
         alice.command("peers", "pause", others["paused"].status()["server_name"])
         alice.command("peers", "revoke", others["revoked"].status()["server_name"])
+        alice.command("peers", "block", others["blocked"].status()["server_name"])
         alice.command("peers", "invite")
         yield Scene(alice, lonely, paths)
 
