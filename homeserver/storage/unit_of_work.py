@@ -38,6 +38,13 @@ class View:
         """Every row."""
         return self._connection.execute(statement, parameters).all()
 
+    def raw(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Every row as the driver gives it, flags as 0 and 1 perhaps: for thousands of them."""
+        with self._connection.execute(statement, parameters) as result:
+            return list(result.cursor.fetchall())
+
     def one_or_none(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Row[*tuple[Any, ...]] | None:

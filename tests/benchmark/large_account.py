@@ -19,7 +19,7 @@ from homeserver.matrix.room_versions import ROOM_VERSIONS
 from homeserver.ports import Requester, SystemClock, SystemEntropy
 from homeserver.rooms.creating import RoomCreator, Wish
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import accounts, ephemeral, events, room_state, rooms
+from homeserver.storage import accounts, ephemeral, event_rows, events, room_state, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.ephemeral import Receipt
 from homeserver.storage.events import Point, StoredEvent
@@ -79,7 +79,7 @@ class _Talk:
             self._said(work, room, self.chance.choice(people), state_id, n)
             for n in range(EVENTS_PER_ROOM)
         ]
-        work.insert_many(events.events, [_row(one) for one in several])
+        work.insert_many(events.events, [event_rows.to_row(one) for one in several])
         last = several[-1].event
         rooms.advance_room(work, self.room_id, state_id, [last.event_id], last.depth)
         is_unread = self.number % UNREAD_IN_ONE_OF == 0
@@ -97,7 +97,7 @@ class _Talk:
             placed = replace(
                 stored, state_before=state_id, state_after=after, room_state_after=after
             )
-            work.insert_many(events.events, [_row(placed)])
+            work.insert_many(events.events, [event_rows.to_row(placed)])
             joined = Membership(
                 self.room_id,
                 friend,
@@ -154,7 +154,3 @@ class _Talk:
         ephemeral.save_receipt(
             work, Receipt(self.room_id, self.owner, "m.read", None, event_id, 1, point)
         )
-
-
-def _row(stored: StoredEvent) -> dict[str, Any]:
-    return events._row(stored)
