@@ -83,7 +83,7 @@ def _rooms(view: View, asked: Asked, changes: Changes) -> JsonObject:
 
 
 def _room(asked: Asked, part: RoomPart, timelines: Shown, states: Shown) -> JsonObject:
-    name = "state_after" if asked.wish.uses_state_after else "state"
+    name = asked.wish.state_after_name if asked.wish.uses_state_after else "state"
     shown = [timelines[one.event.event_id] for one in part.slice.events]
     return {
         "timeline": {

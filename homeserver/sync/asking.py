@@ -78,6 +78,7 @@ class Wish:
     filter: Filter = EVERYTHING
     is_full_state: bool = False
     uses_state_after: bool = False
+    state_after_name: str = "state_after"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class SyncRequest:
     set_presence: str = "online"
     timeout_ms: int = 0
     use_state_after: bool = False
+    state_after_name: str = "state_after"
 
 
 class ClassicSync:
@@ -135,6 +136,7 @@ class ClassicSync:
             self._filter(requester, request.filter),
             request.full_state,
             request.use_state_after,
+            request.state_after_name,
         )
 
     def _filter(self, requester: Requester, wanted: str | None) -> Filter:

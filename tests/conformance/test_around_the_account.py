@@ -149,6 +149,22 @@ def test_older_names_answer_as_the_present_ones(alice: Device, bob: Device) -> N
     assert bad == (400, "M_INVALID_PARAM")
 
 
+def test_the_state_after_the_timeline_has_its_older_name_where_it_is_asked_for(
+    alice: Device,
+) -> None:
+    room_id = alice.create_room(name="Kitchen")
+    older = "org.matrix.msc4222.use_state_after"
+    for asked, name in (
+        ({"use_state_after": "true"}, "state_after"),
+        ({older: "true"}, "org.matrix.msc4222.state_after"),
+        ({older: "true", "use_state_after": "true"}, "state_after"),
+        ({}, "state"),
+    ):
+        room = alice.sync(**asked)["rooms"]["join"][room_id]
+        names = {"state", "state_after", "org.matrix.msc4222.state_after"}
+        assert names & set(room) == {name}
+
+
 def test_calls_of_several_find_the_owners_service_and_nobody_elses(
     alice: Device, bob: Device
 ) -> None:
