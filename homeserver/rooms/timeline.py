@@ -137,7 +137,9 @@ def _page(view: View, requester: Requester, asked: Asked, page: Page, now_ms: in
         "chunk": _shown(view, requester, page.shown, now_ms),
         "start": pages.token(asked.start),
     }
-    if page.end is not None:
+    # At a hole that nobody fills now there is nothing more: who asks for the same again, later,
+    # may get it.
+    if page.end is not None and (page.shown or page.end != asked.start):
         answer["end"] = pages.token(page.end)
     if asked.wanted.lazy_load_members and page.shown:
         answer["state"] = _speakers(view, requester, page.shown, now_ms)
