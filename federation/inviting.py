@@ -126,12 +126,17 @@ class Inviting:
         except (*_UNREAL, Refusal, Breach, Undecryptable, ChannelClosed):
             return None
         crash_points.reach(Point.READY_KEPT)
-        if is_new:
-            handshake = self._database.read(lambda view: invitations.find_handshake(view, key))
-            if handshake is not None:
-                self._doors.close_all(doors.HANDSHAKE, key)
-                self._lines.refresh(ServerName(handshake.server_name), anew=True)
+        handshake = self._database.read(lambda view: invitations.find_handshake(view, key))
+        if is_new and handshake is not None:
+            self._doors.close_all(doors.HANDSHAKE, key)
+            self._lines.refresh(ServerName(handshake.server_name), anew=True)
+        if handshake is not None and self._is_paused(ServerName(handshake.server_name)):
+            return None  # somebody else had the link too: READY waits for the owner's decision
         return self._seal(door, messages.unpack(packed, nonce))
+
+    def _is_paused(self, server_name: ServerName) -> bool:
+        peer = self._database.read(lambda view: peers.find_peer(view, server_name))
+        return peer is not None and peer.standing == consent.Standing.PAUSED.value
 
     async def _sound(self, peer: Peer) -> None:
         now = self._party.clock.now_ms()

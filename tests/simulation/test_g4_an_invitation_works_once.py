@@ -36,6 +36,11 @@ async def test_two_open_a_link_at_once(world: World) -> None:
     standings = [await alice.standing(one) for one in (bob, carol)]
     assert standings.count("none") == 1, standings
     assert sorted([await bob.standing(alice), await carol.standing(alice)])[1] == "offered"
+    (first,) = [one for one in (bob, carol) if await alice.standing(one) != "none"]
+    assert await alice.standing(first) == "paused"
+    await alice.resume(first)
+    await world.pass_time(2 * HOUR)
+    assert await alice.standing(first) == await first.standing(alice) == "active"
 
 
 @simulated
