@@ -12,7 +12,7 @@ from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.rooms import hiding
-from homeserver.storage import channels, frames, meetings, notices, peers
+from homeserver.storage import cards, channels, frames, meetings, notices, peers
 from homeserver.storage.channels import Channel
 from homeserver.storage.invitations import Handshake
 from homeserver.storage.peers import Peer
@@ -40,6 +40,7 @@ def activate(
         granted=orjson.loads(secrets.their_grants),
         name=secrets.their_name,
     )
+    cards.delete_card(work, peer.server_name)
     is_wider = _set_scope(work, peer, handshake, doing.at, was_connected=was_connected)
     _renew_channel(work, party, peer, secrets)
     crash_points.reach(Point.CHANNEL_MADE)
@@ -63,6 +64,7 @@ def _set_scope(
     server = peer.server_name
     if handshake.room_id is None:
         peers.change_peer(work, server, room_id=None)
+        meetings.wish_again(work)  # perhaps this one can introduce the owner to others
         if was_connected and peer.room_id is not None:
             meetings.forget(work, server)
             return True

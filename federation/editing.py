@@ -6,7 +6,7 @@ from federation.consent_steps import Doing
 from federation.grants import Grants
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.rooms import hiding
-from homeserver.storage import frames, peers
+from homeserver.storage import frames, meetings, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -17,6 +17,8 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
     """Store other grants and tell the peer. Raises `InvalidParam`, changing nothing."""
     edited = grants.edit(peer.grants, changes)
     peers.change_peer(work, peer.server_name, grants=edited.model_dump())
+    if edited.introduce and not peer.grants.get("introduce"):
+        meetings.wish_again(work)
     if edited.messages != peer.grants.get("messages"):
         hiding.follow_standing(work, peer.server_name, now_ms)
     if consent.is_connected(Standing(peer.standing)):

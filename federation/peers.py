@@ -41,7 +41,7 @@ from homeserver import crash_points, errors
 from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import invitations, peers
+from homeserver.storage import cards, invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITER, Handshake
 from homeserver.storage.peers import Peer
@@ -263,7 +263,12 @@ class Peers:
 
     async def end_with_rooms(self, server_name: ServerName) -> None:
         """End a connection that was made for rooms: the last of them was left."""
-        await self._step(server_name, Step.ROOMS_ENDED, "the rooms are left")
+        now = self._party.clock.now_ms()
+
+        def remember(work: UnitOfWork, peer: Peer) -> None:
+            cards.save_card(work, server_name, peer.proof, now)  # his events are still checked
+
+        await self._step(server_name, Step.ROOMS_ENDED, "the rooms are left", then=remember)
 
     async def dismiss_alarm(self, server_name: ServerName, how: str = OWNER) -> None:
         """The owner has looked into it, and wants to go on."""

@@ -30,7 +30,7 @@ Enter = Callable[[RoomRequest], Awaitable[None]]
 _HOUR = 3_600.0
 _DAY_MS = 86_400_000
 _KEPT_MS = 30 * _DAY_MS
-_FIRST_PAUSE = 15.0
+_FIRST_PAUSE = 1.0
 
 
 class Introductions:

@@ -31,7 +31,10 @@ def note_arrival(work: UnitOfWork, room_id: RoomId, server: ServerName) -> None:
     if meetings.load_policy(work) is None:
         return
     work.wake(meetings.TOPIC)
-    if not is_stranger(work, server) or meetings.find(work, server, room_id) is not None:
+    if not is_stranger(work, server):
+        meetings.wish_again(work, room_id)  # perhaps this one can introduce the owner to others
+        return
+    if meetings.find(work, server, room_id) is not None:
         return
     if server in rooms.servers_in_room(work, room_id, rooms.JOINED):
         meetings.save(

@@ -190,9 +190,12 @@ def note_wished(work: UnitOfWork, server: ServerName, room_id: RoomId, at: int) 
     work.execute(statement.values(wished_at=at))
 
 
-def wish_again(work: UnitOfWork) -> None:
-    """Something changed about who may introduce us: ask whoever can now."""
-    work.execute(update_table(meetings).values(wished_at=None))
+def wish_again(work: UnitOfWork, room_id: RoomId | None = None) -> None:
+    """Something changed about who may introduce us, in a room or anywhere: ask whoever can now."""
+    statement = update_table(meetings).where(meetings.c.wished_at.is_not(None))
+    if room_id is not None:
+        statement = statement.where(meetings.c.room_id == room_id)
+    work.execute(statement.values(wished_at=None))
     work.wake(TOPIC)
 
 
