@@ -17,6 +17,7 @@ from homeserver.storage.unit_of_work import View
 
 # An edit of an encrypted event carries its new content inside.
 _ENCRYPTED = "m.room.encrypted"
+_MEMBER = "m.room.member"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +72,19 @@ def client_events(
     """
     several = veils.shown(view, requester.user_id, several)
     aggregations = aggregate(view, several, requester, now_ms) if with_aggregations else {}
-    befores = _states_before(view, several)
-    replaced = [_replaced_id(before, one) for before, one in zip(befores, several, strict=True)]
-    known = _load_shown(view, requester, [one for one in replaced if one is not None])
-    shown = []
+    previous = _previous(view, several, requester)
     memberships: dict[int | None, str | None] = {}
-    for stored, before, previous_id in zip(several, befores, replaced, strict=True):
-        previous = known.get(previous_id) if previous_id is not None else None
-        around = Surroundings(
-            previous=previous.event if previous is not None else None,
-            membership=_membership(view, before, stored, requester, memberships),
-            aggregations=aggregations.get(stored.event.event_id),
-        )
+    plain: dict[str | None, Surroundings] = {}
+    shown = []
+    for stored in several:
+        membership = _membership(view, stored, requester, memberships)
+        event_id = stored.event.event_id
+        if event_id in previous or event_id in aggregations:
+            around = Surroundings(previous.get(event_id), membership, aggregations.get(event_id))
+        else:
+            around = plain.get(membership) or plain.setdefault(
+                membership, Surroundings(membership=membership)
+            )
         shown.append(client_event(stored, requester, now_ms, around))
     return shown
 
@@ -99,6 +101,8 @@ def aggregate(
         for one in several
         if not one.event.is_state and one.redacted_by is None
     }
+    related = relations.targets_among(view, originals)
+    originals = {event_id: originals[event_id] for event_id in originals if event_id in related}
     bundled: dict[EventId, JsonObject] = {}
     for target, edit in _newest_edits(view, requester, originals).items():
         bundled.setdefault(target, {})["m.replace"] = client_event(edit, requester, now_ms)
@@ -133,18 +137,28 @@ def _unsigned(
     return unsigned
 
 
-def _states_before(view: View, several: Sequence[StoredEvent]) -> list[StateMap]:
-    """The state each happened in, each state loaded once."""
-    ids = {one.state_before for one in several if one.state_before is not None}
-    loaded: dict[int | None, StateMap] = {one: room_state.load_state(view, one) for one in ids}
-    return [
-        loaded.get(one.state_before, room_state.EMPTY)
-        if one.position is None or one.state_before is None
-        else veils.shown_state(
-            view, one.event.room_id, loaded[one.state_before], one.position - 1
-        )
-        for one in several
-    ]
+def _previous(
+    view: View, several: Sequence[StoredEvent], requester: Requester
+) -> dict[EventId, Event]:
+    """What each state event among them replaced."""
+    replaced: dict[EventId, EventId] = {}
+    for stored in several:
+        if stored.event.state_key is not None:
+            before = _state_before(view, stored).get(stored.event.key)
+            if before is not None:
+                replaced[stored.event.event_id] = before
+    known = _load_shown(view, requester, replaced.values())
+    return {one: known[before].event for one, before in replaced.items() if before in known}
+
+
+def _state_before(view: View, stored: StoredEvent) -> StateMap:
+    """The state it happened in, as it is shown."""
+    if stored.state_before is None:
+        return room_state.EMPTY
+    before = room_state.load_state(view, stored.state_before)
+    if stored.position is None:
+        return before
+    return veils.shown_state(view, stored.event.room_id, before, stored.position - 1)
 
 
 def _load_shown(
@@ -154,13 +168,8 @@ def _load_shown(
     return {one.event.event_id: one for one in veils.shown(view, requester.user_id, found)}
 
 
-def _replaced_id(before: StateMap, stored: StoredEvent) -> EventId | None:
-    return before.get(stored.event.key) if stored.event.is_state else None
-
-
 def _membership(
     view: View,
-    before: StateMap,
     stored: StoredEvent,
     requester: Requester,
     known: dict[int | None, str | None],
@@ -169,12 +178,12 @@ def _membership(
 
     `known`: the one in each state that was looked at already.
     """
-    key = state.member_key(requester.user_id)
-    if stored.event.is_state and stored.event.key == key:
-        return str(stored.event.content.get("membership"))
-    state_id = stored.state_before
+    event, state_id = stored.event, stored.state_before
+    if event.state_key == requester.user_id and event.type == _MEMBER:
+        return str(event.content.get("membership"))
     if state_id not in known:
-        member = state.load_entry(view, before, key)
+        key = state.member_key(requester.user_id)
+        member = state.load_entry(view, _state_before(view, stored), key)
         absent = "leave" if state_id is not None else None
         known[state_id] = absent if member is None else str(member.content.get("membership"))
     return known[state_id]

@@ -70,15 +70,20 @@ class _Eyes:
         self._user_id = user_id
         self._room_id = room_id
         self._rules: dict[int, tuple[str, str | None]] = {}
+        # The states in which they are in the room: they see everything that happens there.
+        self._inside: set[int | None] = set()
         self._stays: list[Stay] | None = None
 
     def see(self, stored: StoredEvent) -> bool:
         """Whether this event is for their eyes."""
+        if stored.state_before in self._inside and stored.position is not None:
+            return True
         state_id = self._state_id(stored)
         if state_id is None or stored.position is None:
             return False
         shown, membership = self._rule(state_id)
         if membership == "join":
+            self._inside.add(state_id)
             return True
         before = Viewpoint(shown, membership, has_joined_since=self._stays_after(stored.position))
         return visibility.may_see_event(stored.event, self._user_id, before)

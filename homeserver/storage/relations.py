@@ -105,6 +105,11 @@ _shown = (
     .join(_table, _table.c.event_id == relations.c.event_id)
     .where(_table.c.position.is_not(None), _table.c.redacted_by.is_(None))
 )
+_TARGETS = (
+    select(relations.c.relates_to)
+    .where(listing.among(relations.c.relates_to, "targets"))
+    .distinct()
+)
 _REPLACEMENTS = _shown.where(
     listing.among(relations.c.relates_to, "targets"),
     relations.c.rel_type == "m.replace",
@@ -204,6 +209,12 @@ def redactions_of(view: View, room_id: RoomId, target: EventId) -> list[EventId]
     """The redactions that came for an event."""
     rows = view.all(_PENDING, {"target": target, "room_id": room_id})
     return [row.event_id for row in rows]
+
+
+def targets_among(view: View, event_ids: Collection[EventId]) -> set[EventId]:
+    """Those of these events that anything relates to: for most timelines none."""
+    rows = view.raw(_TARGETS, {"targets": listing.values(event_ids)}) if event_ids else ()
+    return {target for (target,) in rows}
 
 
 def replacements_of(view: View, targets: Collection[EventId]) -> dict[EventId, list[Relation]]:

@@ -58,6 +58,7 @@ def states(
 ) -> Shown:
     """Events of states, as far as a filter lets them pass."""
     several = list(ids)
+    wanted = None if wanted is None or wanted.is_open else wanted
     shown: Shown = {}
     for start in range(0, len(several), _LOADED_AT_ONCE):
         found = events.load_events(view, several[start : start + _LOADED_AT_ONCE])
@@ -119,6 +120,4 @@ def _may_be_related(part: Slice) -> bool:
 
 def _passes(wanted: RoomEventFilter, stored: StoredEvent) -> bool:
     event = stored.event
-    return wanted.is_open or (
-        wanted.allows(event.type, event.sender) and wanted.allows_content(event.content)
-    )
+    return wanted.allows(event.type, event.sender) and wanted.allows_content(event.content)

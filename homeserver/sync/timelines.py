@@ -63,12 +63,9 @@ def load_slice(
     Spec: client-server-api#ignoring-users
     """
     timeline = _load_timeline(view, span, wanted)
-    allowed = [
-        one
-        for one in timeline.events
-        if _passes(wanted, span.room_id, one)
-        and (one.event.is_state or one.event.sender not in ignored)
-    ]
+    allowed = timeline.events
+    if ignored or not wanted.is_open:
+        allowed = [one for one in allowed if _passes(wanted, ignored, one)]
     shown = seeing.visible(view, user_id, allowed)[-wanted.bounded_limit :]
     is_cut = len(shown) < len(allowed)
     return _with_states(view, span, timeline, shown, is_limited=timeline.has_more or is_cut)
@@ -81,10 +78,12 @@ def _load_timeline(view: View, span: Span, wanted: RoomEventFilter) -> Timeline:
     return events.timeline_since(view, span.room_id, span.after, span.until, limit)
 
 
-def _passes(wanted: RoomEventFilter, room_id: RoomId, stored: StoredEvent) -> bool:
+def _passes(wanted: RoomEventFilter, ignored: frozenset[UserId], stored: StoredEvent) -> bool:
     event = stored.event
+    if event.sender in ignored and not event.is_state:
+        return False
     return wanted.is_open or (
-        wanted.allows_room(room_id)
+        wanted.allows_room(event.room_id)
         and wanted.allows(event.type, event.sender)
         and wanted.allows_content(event.content)
     )
