@@ -12,6 +12,7 @@ from homeserver.accounts.relay import Relay
 from homeserver.matrix import room_versions
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
+from homeserver.rooms.delaying import LONGEST_MS, MOST_WAITING
 
 routes = Routes("/_matrix/client")
 versioned = Routes("/_matrix/client/v3", "/_matrix/client/r0")
@@ -30,6 +31,7 @@ _UNSTABLE = (
     "org.matrix.msc4543",
     "org.matrix.msc4551",
     "org.matrix.msc3814",  # dehydrated devices
+    "org.matrix.msc4140",  # delayed events
     # In the specification for long; Element Web and js-sdk still look for these (docs/clients.md).
     "org.matrix.e2e_cross_signing",
     "uk.half-shot.msc2666.query_mutual_rooms",
@@ -72,6 +74,10 @@ async def list_capabilities(requester: Requester) -> JsonObject:
             "m.3pid_changes": {"enabled": False},
             "m.get_login_token": {"enabled": True},
             "m.forget_forced_upon_leave": {"enabled": False},
+            "org.matrix.msc4140.delayed_events": {
+                "max_delay_ms": LONGEST_MS,
+                "max_scheduled": MOST_WAITING,
+            },
         }
     }
 

@@ -34,6 +34,7 @@ from homeserver.push.unread import UnreadCounts
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.delaying import DelayedEvents
 from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.joining import Asking, Verify
 from homeserver.rooms.members import RoomState
@@ -137,6 +138,7 @@ def _rooms(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
     asking = Asking(outside.network, outside.verify, base.local)
     return [
         sender,
+        DelayedEvents(base.database, sender, base.clock, base.entropy),
         aliases,
         RoomState(base.database, base.clock),
         creator,
@@ -163,8 +165,8 @@ def _media(base: Foundation, outside: Outside) -> list[Any]:
         base.config.media.max_pixels,
     )
     media = Media(base.database, files, remote, base.clock, settings)
-    max_age_days = base.config.retention.max_message_age_days
-    upkeep = Upkeep(base.database, base.clock, base.owner, max_age_days, media.discard)
+    retention = base.config.retention
+    upkeep = Upkeep(base.database, base.clock, base.owner, retention, media.discard)
     return [media, upkeep]
 
 

@@ -33,6 +33,7 @@ from homeserver.media import Media
 from homeserver.push import rules
 from homeserver.push.delivering import PushDelivery
 from homeserver.rooms.aliases import RoomAliases
+from homeserver.rooms.delaying import DelayedEvents
 from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.spaces import Spaces
@@ -93,6 +94,7 @@ class Server:
         await self.peers.start()
         self.services[Tying].start()
         self.services[Upkeep].start()
+        self.services[DelayedEvents].start()
         self.services[ConnectionsRoom].start()
         self.services[PushDelivery].start()
 
@@ -100,6 +102,7 @@ class Server:
         """End everything, the database last."""
         await self.services[PushDelivery].close()
         await self.services[ConnectionsRoom].close()
+        await self.services[DelayedEvents].close()
         await self.services[Upkeep].close()
         await self.services[Tying].close()
         await self.peers.stop()

@@ -27,11 +27,12 @@ from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.moments import EventsInTime
 from homeserver.rooms.related import RelatedEvents
+from homeserver.rooms.delaying import DelayedEvents
 from homeserver.rooms.sending import RoomSender
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
 from homeserver.rooms.upgrading import RoomUpgrades
-from tests.rooms.servers import Server, running
+from tests.rooms.servers import CountingEntropy, Server, running
 
 V3 = "/_matrix/client/v3"
 TOKEN = {"Authorization": "Bearer right"}
@@ -74,6 +75,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             RoomAliases: alice.aliases,
             RoomCreator: alice.creator,
             RoomSender: alice.sender,
+            DelayedEvents: DelayedEvents(
+                alice.database, alice.sender, alice.clock, CountingEntropy()
+            ),
             RoomState: alice.state,
             RoomDirectory: alice.directory,
             RoomUpgrades: alice.upgrades,
