@@ -22,12 +22,12 @@ from homeserver import errors
 from homeserver.ports import Requester
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.creating import RoomCreator
+from homeserver.rooms.delaying import DelayedEvents
 from homeserver.rooms.directory import RoomDirectory
 from homeserver.rooms.members import RoomState
 from homeserver.rooms.membership import Membership
 from homeserver.rooms.moments import EventsInTime
 from homeserver.rooms.related import RelatedEvents
-from homeserver.rooms.delaying import DelayedEvents
 from homeserver.rooms.sending import RoomSender
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.timeline import RoomTimeline
