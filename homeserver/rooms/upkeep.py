@@ -11,10 +11,11 @@ from dataclasses import asdict
 from functools import partial
 
 from homeserver import errors, metrics
+from homeserver.config.retention_settings import RetentionSettings
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock
-from homeserver.rooms import state
+from homeserver.rooms import state, veils
 from homeserver.storage import accounts, room_media, room_state, rooms, upkeep, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.media import StoredFile
@@ -29,6 +30,8 @@ _EVERY_S = 3_600.0
 # Whoever starts a server has better things for it to do at first.
 _AFTER_START_S = 300.0
 _DAY_MS = 86_400_000
+# Whatever a room says, its messages stay for so long.
+_SHORTEST_TOLD_MS = _DAY_MS
 
 # Removes a file from disk, by the ID it has there.
 DiscardFile = Callable[[str], None]
@@ -42,13 +45,13 @@ class Upkeep:
         database: Database,
         clock: Clock,
         owner: UserId,
-        max_message_age_days: int | None,
+        retention: RetentionSettings,
         discard_file: DiscardFile,
     ) -> None:
         self._database = database
         self._clock = clock
         self._owner = owner
-        self._max_age_ms = max_message_age_days and max_message_age_days * _DAY_MS
+        self._retention = retention
         self._discard_file = discard_file
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -168,16 +171,28 @@ class Upkeep:
 
     def _lifetimes(self, view: View) -> list[tuple[RoomId, int]]:
         """The rooms whose messages expire, and after how many milliseconds."""
+        days = self._retention.max_message_age_days
+        own = days and days * _DAY_MS
         found = []
         for membership in rooms.rooms_of(view, self._owner, frozenset({"join", "leave", "ban"})):
-            current = room_state.current_state(view, membership.room_id)
-            policy = state.load_entry(view, current, _RETENTION)
-            told = policy.content.get("max_lifetime") if policy is not None else None
-            ages = [self._max_age_ms, told if type(told) is int and told > 0 else None]
-            limits = [age for age in ages if age]
+            told = self._told_lifetime(view, membership.room_id)
+            limits = [age for age in (own, told) if age]
             if limits:
                 found.append((membership.room_id, min(limits)))
         return found
+
+    def _told_lifetime(self, view: View, room_id: RoomId) -> int | None:
+        """What a room's policy says, for an owner who wants to obey it.
+
+        Who may set state could erase with it, so it is never short, and the hidden are not obeyed.
+        """
+        if not self._retention.obeys_rooms:
+            return None
+        policy = state.load_entry(view, room_state.current_state(view, room_id), _RETENTION)
+        if policy is None or veils.is_unheard(view, room_id, policy.sender, veils.NOW):
+            return None
+        told = policy.content.get("max_lifetime")
+        return max(told, _SHORTEST_TOLD_MS) if type(told) is int and told > 0 else None
 
     def _about(self, room_id: RoomId) -> JsonObject:
         def find(view: View) -> JsonObject:

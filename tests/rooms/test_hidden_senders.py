@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from homeserver import errors
+from homeserver.config.retention_settings import RetentionSettings
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms import hiding, veils
+from homeserver.rooms.upkeep import Upkeep
 from homeserver.storage import accounts, peers, rooms
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.rooms.servers import Server
@@ -197,3 +199,23 @@ async def test_a_unit_of_work_that_fails_hides_nobody(three: Three) -> None:
         await alice.database.write(fail)
     assert _shown_as(alice, room_id, bob) == "join"
     assert not alice.database.read(lambda view: veils.is_hidden(view, room_id, bob.user))
+
+
+async def test_whoever_is_hidden_does_not_say_how_long_messages_are_kept(three: Three) -> None:
+    alice, bob, carol = three
+    room_id = await _shared(three)
+    await bob.set_state(room_id, "m.room.retention", max_lifetime=1)
+    said = await carol.say(room_id, "precious")
+    await alice.hear_all(bob, room_id)
+    await alice.hear_all(carol, room_id)
+    await _stand(alice, bob, "revoked")
+    alice.clock.now += 100 * 86_400_000
+    retention = RetentionSettings(obeys_rooms=True)
+    upkeep = Upkeep(alice.database, alice.clock, alice.user, retention, lambda _: None)
+    await upkeep.tidy()
+    assert _content(alice, room_id, said)["body"] == "precious"
+    await _stand(alice, bob, "active")
+    await alice.say(room_id, "newer")
+    await upkeep.tidy()
+    with pytest.raises(errors.NotFound):
+        _content(alice, room_id, said)

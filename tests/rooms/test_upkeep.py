@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Table, func, select
 
 from homeserver import errors
+from homeserver.config.retention_settings import RetentionSettings
 from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms import attachments
 from homeserver.rooms.upkeep import Upkeep
@@ -27,9 +28,14 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
 
 
 def upkeep_of(
-    server: Server, days: int | None = None, discard: Callable[[str], None] = lambda _: None
+    server: Server,
+    days: int | None = None,
+    discard: Callable[[str], None] = lambda _: None,
+    *,
+    obeys_rooms: bool = False,
 ) -> Upkeep:
-    return Upkeep(server.database, server.clock, server.user, days, discard)
+    retention = RetentionSettings(max_message_age_days=days, obeys_rooms=obeys_rooms)
+    return Upkeep(server.database, server.clock, server.user, retention, discard)
 
 
 def rows_about(server: Server, room_id: RoomId) -> dict[str, int]:
@@ -137,7 +143,7 @@ async def test_old_messages_expire_and_state_stays(pair: tuple[Server, Server], 
     await alice.say(room_id, "fresh")
     days = {"the room": None, "the settings": 1, "both": 30}[says]
 
-    await upkeep_of(alice, days).tidy()
+    await upkeep_of(alice, days, obeys_rooms=True).tidy()
 
     assert alice.bodies(room_id) == ["fresh"]
     assert b"old" not in bytes(str(alice.stored(old[7]).event.pdu), "utf-8")
@@ -154,8 +160,27 @@ async def test_nothing_expires_unasked(pair: tuple[Server, Server]) -> None:
     room_id = await alice.create(initial_state=[("m.room.retention", "", {"max_lifetime": "1"})])
     await alice.say(room_id, "old")
     alice.clock.now += 1_000 * DAY_MS
-    await upkeep_of(alice).tidy()
+    await upkeep_of(alice, obeys_rooms=True).tidy()
     assert alice.bodies(room_id) == ["old"]
+
+
+async def test_a_room_that_forgets_is_obeyed_only_where_the_owner_wants_it(
+    pair: tuple[Server, Server],
+) -> None:
+    alice, _ = pair
+    room_id = await alice.create(initial_state=[("m.room.retention", "", {"max_lifetime": 1})])
+    await alice.say(room_id, "precious")
+    alice.clock.now += DAY_MS // 2
+    await alice.say(room_id, "fresh")
+
+    await upkeep_of(alice, obeys_rooms=True).tidy()
+    assert alice.bodies(room_id) == ["precious", "fresh"]  # less than a day is never obeyed
+    alice.clock.now += DAY_MS * 3 // 4
+    await upkeep_of(alice).tidy()
+    await upkeep_of(alice, 30).tidy()
+    assert alice.bodies(room_id) == ["precious", "fresh"]
+    await upkeep_of(alice, obeys_rooms=True).tidy()
+    assert alice.bodies(room_id) == ["fresh"]
 
 
 async def test_what_rooms_take_is_told(pair: tuple[Server, Server]) -> None:
