@@ -3,8 +3,8 @@
 Spec: client-server-api#get_matrixclientv3sync
 """
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import orjson
@@ -24,6 +24,8 @@ from homeserver.sync.filters import RoomEventFilter
 from homeserver.sync.room_parts import RoomPart
 from homeserver.sync.showing import Manner, Shown
 from homeserver.sync.unread import UnreadRooms
+
+_ROOMS_AT_ONCE = 10
 
 
 def write(view: View, asked: Asked, changes: Changes) -> JsonObject:
@@ -54,32 +56,49 @@ def device_keys(view: View, requester: Requester, now_ms: int) -> JsonObject:
 
 
 def _rooms(view: View, asked: Asked, changes: Changes) -> JsonObject:
-    parts = [*changes.joined, *changes.left]
-    manner = Manner(asked.requester, asked.now_ms, asked.wish.filter.event_format == "federation")
-    timelines = showing.timelines(view, [part.slice for part in parts], manner)
-    states = showing.states(
-        view,
-        list(chain.from_iterable(part.state for part in parts)),
-        asked.wish.filter.room.state,
-        manner,
-    )
     join: JsonObject = {}
-    counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
-    counting.prepare([part.room_id for part in changes.joined])
-    for part in changes.joined:
-        beside = _beside(asked, changes, part.room_id)
-        if beside or asked.is_initial or asked.wish.is_full_state or not part.is_empty:
-            room = _room(asked, part, timelines, states) | beside
-            join[part.room_id] = room | _counts(asked, changes, part, counting)
-    sections: dict[str, JsonObject] = {
-        "join": join,
-        "leave": {part.room_id: _room(asked, part, timelines, states) for part in changes.left},
-    }
+    for parts in _some_at_once(changes.joined):
+        join |= _joined(view, asked, changes, parts)
+    leave: JsonObject = {}
+    for parts in _some_at_once(changes.left):
+        timelines, states = _events_of(view, asked, parts)
+        leave |= {part.room_id: _room(asked, part, timelines, states) for part in parts}
+    sections: dict[str, JsonObject] = {"join": join, "leave": leave}
     for one in changes.outside:
         kind = one.membership.membership
         stripped = {"events": one.stripped_state}
         sections.setdefault(kind, {})[one.membership.room_id] = {f"{kind}_state": stripped}
     return {name: section for name, section in sections.items() if section}
+
+
+def _some_at_once(several: Iterable[RoomPart]) -> Iterator[list[RoomPart]]:
+    """So many rooms that questions are shared, and so few that their events stay at hand."""
+    rest = iter(several)
+    while parts := list(islice(rest, _ROOMS_AT_ONCE)):
+        yield parts
+
+
+def _joined(view: View, asked: Asked, changes: Changes, parts: list[RoomPart]) -> JsonObject:
+    """Some rooms, each as its finished JSON: a first answer has thousands of events."""
+    timelines, states = _events_of(view, asked, parts)
+    counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
+    counting.prepare([part.room_id for part in parts])
+    join: JsonObject = {}
+    for part in parts:
+        beside = _beside(asked, changes, part.room_id)
+        if beside or asked.is_initial or asked.wish.is_full_state or not part.is_empty:
+            room = _room(asked, part, timelines, states) | beside
+            room |= _counts(asked, changes, part, counting)
+            join[part.room_id] = orjson.Fragment(orjson.dumps(room))
+    return join
+
+
+def _events_of(view: View, asked: Asked, parts: list[RoomPart]) -> tuple[Shown, Shown]:
+    """The events of their timelines, and of their states."""
+    manner = Manner(asked.requester, asked.now_ms, asked.wish.filter.event_format == "federation")
+    timelines = showing.timelines(view, [part.slice for part in parts], manner)
+    ids = list(chain.from_iterable(part.state for part in parts))
+    return timelines, showing.states(view, ids, asked.wish.filter.room.state, manner)
 
 
 def _room(asked: Asked, part: RoomPart, timelines: Shown, states: Shown) -> JsonObject:

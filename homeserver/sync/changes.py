@@ -4,6 +4,7 @@ The owner's rooms in their sections, and what is said beside them: receipts, typ
 presence, messages to the device, device lists. Classic sync makes its answer of this.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from homeserver.matrix.canonical_json import JsonObject
@@ -50,9 +51,9 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Everything new for one device."""
+    """Everything new for one device. Of a first answer the rooms are read as they are taken."""
 
-    joined: list[RoomPart]
+    joined: Iterable[RoomPart]
     left: list[RoomPart]
     outside: list[Outside]
     beside: Beside
@@ -73,15 +74,9 @@ def collect(view: View, asked: Asked) -> Changes:
     newest = load_newest(view)
     beside = _load_beside(view, asked, sections, newest)
     ignored = asked.ignored(view, newest.account_data)
-    quiet = sorted(beside.rooms - set(sections.joined))
-    counts = veils.count_members_of_many(view, asked.user_id) if asked.is_initial else None
-    joined = [
-        room_parts.load_joined(
-            view, asked, room_id, ignored, counts, is_fresh=room_id in sections.fresh
-        )
-        for room_id in (*sections.joined, *quiet)
-        if _concerns(view, asked, sections, room_id)
-    ]
+    joined = _load_joined(view, asked, sections, beside, ignored)
+    if not asked.is_initial:
+        joined = list(joined)
     left = [room_parts.load_left(view, asked, one, ignored) for one in sections.left]
     fresh = () if asked.is_initial else sections.fresh
     return Changes(
@@ -96,6 +91,17 @@ def collect(view: View, asked: Asked) -> Changes:
         ),
         newest.account_data,
     )
+
+
+def _load_joined(
+    view: View, asked: Asked, sections: Sections, beside: Beside, ignored: frozenset[UserId]
+) -> Iterable[RoomPart]:
+    quiet = sorted(beside.rooms - set(sections.joined))
+    counts = veils.count_members_of_many(view, asked.user_id) if asked.is_initial else None
+    for room_id in (*sections.joined, *quiet):
+        if _concerns(view, asked, sections, room_id):
+            is_fresh = room_id in sections.fresh
+            yield room_parts.load_joined(view, asked, room_id, ignored, counts, is_fresh=is_fresh)
 
 
 def _concerns(view: View, asked: Asked, sections: Sections, room_id: RoomId) -> bool:
