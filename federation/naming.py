@@ -8,6 +8,7 @@ from homeserver.storage.peers import Peer
 
 # A server name's beginning is enough where it fits one peer alone, if it is not too short.
 _LEAST_BEGINNING = 4
+_MOST_NAMED = 10
 
 
 def find(known: Sequence[Peer], name: str) -> Peer:
@@ -16,7 +17,7 @@ def find(known: Sequence[Peer], name: str) -> Peer:
     for fits in _ways(meant):
         found = [peer for peer in known if fits(peer)]
         if len(found) > 1:
-            servers = ", ".join(peer.server_name for peer in found)
+            servers = ", ".join(shown_names.safe(peer.server_name) for peer in found[:_MOST_NAMED])
             raise errors.Conflict(f"{shown_names.safe(meant)} could be any of these: {servers}.")
         if found:
             return found[0]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
 
+from federation import shown_names
 from federation.turn_state import Party
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
@@ -33,6 +34,8 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 RoomChoice = Literal["cut", "leave", "eject"]
 
 _HERE = frozenset({"join", "invite", "knock"})
+_MOST_NAMED = 10
+_LONGEST_NAME = 255
 
 _AS_LEFT = "Your clients show that they have left. Nothing said there reaches them any more."
 _CUT = (
@@ -212,10 +215,10 @@ def _name(view: View, room_id: RoomId) -> str:
     named = state.load_entry(view, current, ("m.room.name", ""))
     name = named.content.get("name") if named is not None else None
     if isinstance(name, str) and name:
-        return name
+        return name[:_LONGEST_NAME]
     joined = rooms.members_of(view, room_id, rooms.JOINED)
     people = sorted(one.display_name or one.user_id for one in joined)
-    return ", ".join(people[:5]) or room_id
+    return ", ".join(people[:5])[:_LONGEST_NAME] or room_id
 
 
 def _deleted(view: View, server: ServerName, choice: Choice, room_count: int) -> tuple[str, ...]:
@@ -231,9 +234,13 @@ def _deleted(view: View, server: ServerName, choice: Choice, room_count: int) ->
 def _passing_on(view: View, server: ServerName, affected: tuple[AffectedRoom, ...]) -> str:
     """Who can still show them what is said, and where."""
     peer = peers.find_peer(view, server)
-    name = peer.name if peer is not None and peer.name else server
-    places = ", ".join(room.name for room in affected if server in room.others)
-    return f"{name} ({server}), in: {places}"
+    shown = shown_names.safe(server)
+    if peer is not None and peer.name:
+        shown = f"{shown_names.quoted(peer.name)} ({shown})"
+    places = [shown_names.quoted(room.name) for room in affected if server in room.others]
+    more = len(places) - _MOST_NAMED
+    named = ", ".join([*places[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])])
+    return f"{shown}, in: {named}"
 
 
 def _counted(count: int, one: str, many: str) -> str:

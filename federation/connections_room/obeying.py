@@ -130,11 +130,10 @@ class Obeying:
         return self._peers.resolve(notice.node_id)
 
     async def _ask_to_revoke(self, peer: Peer) -> None:
-        report = telling.told(self._peers.preview_revoke(peer.server_name))
         content: JsonObject = {
             "server_name": peer.server_name,
             "name": peer.name,
-            "report": report[:_MOST_LISTED],
+            "report": telling.told(self._peers.preview_revoke(peer.server_name)),
         }
         now = self._clock.now_ms()
         await self._database.write(
@@ -213,7 +212,8 @@ class Obeying:
         if len(links) != 1:
             return "Say which: connect LINK."
         server = await self._peers.connect(links.pop(), "link", options.get("grants"))
-        return f"You said yes to {server}; you will be told when the connection stands."
+        shown = shown_names.safe(server)
+        return f"You said yes to {shown}; you will be told when the connection stands."
 
     async def edit(self, words: Sequence[str]) -> str:
         """Other grants."""

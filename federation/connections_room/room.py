@@ -1,5 +1,6 @@
 """The room itself: made on first need, local for ever, the owner in it whatever he left."""
 
+import unicodedata
 from dataclasses import dataclass
 
 from homeserver.matrix import identifiers
@@ -17,6 +18,9 @@ from homeserver.storage.unit_of_work import UnitOfWork
 _NAME = "Connections"
 _TOPIC = "Who asks to connect with you, and what became of it. Write help for what you can do here."
 _TAG = "m.server_notice"
+_MOST_BYTES = 16_000
+# Control characters, which JSON writes at six times their length, and halves of characters.
+_UNSAID = frozenset({"Cc", "Cs"})
 _LOCALPART, _OTHERWISE = "connections", "server-connections"
 
 # The server alone speaks for the room; the owner may write and react, and invite nobody.
@@ -51,7 +55,7 @@ class OwnersRoom:
         room_id = self._ready(work, now_ms)
         content: JsonObject = {
             "msgtype": "m.notice" if is_answer else "m.text",
-            "body": text,
+            "body": fitting(text),
             "m.mentions": {},  # a stranger's name mentions nobody
         }
         intent = Intent(self.speaker, "m.room.message", content)
@@ -91,3 +95,12 @@ class OwnersRoom:
         )
         for step in steps:
             room = inviting.change_membership(work, self.local, room, step, now_ms)[1]
+
+
+def fitting(text: str) -> str:
+    """A text that fits into an event whatever its characters: an event has 65,536 bytes."""
+    shown = "".join(one for one in text if one == "\n" or unicodedata.category(one) not in _UNSAID)
+    encoded = shown.encode()
+    if len(encoded) <= _MOST_BYTES:
+        return shown
+    return encoded[:_MOST_BYTES].decode(errors="ignore") + "\u2026"

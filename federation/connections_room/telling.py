@@ -1,6 +1,6 @@
 """What the owner reads in the Connections room. Values in, sentences out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from federation import shown_names
@@ -8,6 +8,7 @@ from federation.revoking import RevokeReport
 from homeserver.matrix.canonical_json import JsonObject
 
 YES, NO, NEVER = "\u2705", "\u274c", "\U0001f6ab"
+_MOST_LISTED = 20
 
 _COMPARE = (
     "Compare these words with the ones on their screen, by voice: {words}. "
@@ -46,7 +47,7 @@ def _connected(content: JsonObject, known_names: Iterable[str]) -> str:
 
 
 def _warning(content: JsonObject, known_names: Iterable[str]) -> str:
-    used_by = list(content.get("used_by", []))
+    used_by = list(content.get("used_by", []))[:_MOST_LISTED]
     first = " and ".join(_with_words(one) for one in used_by) or "somebody"
     lines = [
         "An invitation of yours was used a second time, and may have come into wrong hands.",
@@ -88,7 +89,17 @@ def _revoke(content: JsonObject, _known: Iterable[str]) -> str:
 def told(report: RevokeReport) -> list[str]:
     """What a revoke does, in sentences."""
     rooms = [f"{shown_names.quoted(room.name)}: {room.what}" for room in report.rooms]
-    return [*rooms, *report.deleted, *report.cannot_be_taken_back, *report.can_pass_on]
+    return [
+        *_first(rooms, "more rooms"),
+        *report.deleted,
+        *report.cannot_be_taken_back,
+        *_first(report.can_pass_on, "more servers"),
+    ]
+
+
+def _first(lines: Sequence[str], of_what: str) -> list[str]:
+    more = len(lines) - _MOST_LISTED
+    return [*lines[:_MOST_LISTED], *([f"And {more} {of_what}."] if more > 0 else [])]
 
 
 def _device(content: JsonObject, _known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from federation.connections_room import orders, telling
 from federation.connections_room.obeying import Obeying
 from federation.connections_room.orders import Order
 from federation.connections_room.room import OwnersRoom
-from homeserver import metrics
+from homeserver import errors, metrics
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Clock
 from homeserver.storage import events, notices, peers, wake_ups
@@ -21,6 +21,11 @@ logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 60.0
 _READ_AT_ONCE = 100
+# What the notice itself is the reason for. Anything else may be over after a while.
+_UNTELLABLE = (
+    *(errors.TooLarge, errors.BadJson, errors.BadEvent),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +97,17 @@ class ConnectionsRoom:
         self._remember_room()
         while waiting := self._database.read(notices.untold):
             for notice in waiting:
-                await self._database.write(lambda work, one=notice: self._tell_one(work, one))  # type: ignore[misc]
-
+                try:
+                    await self._database.write(lambda work, one=notice: self._tell_one(work, one))  # type: ignore[misc]
+                except _UNTELLABLE as error:
+                    await self._skip(notice, error)
         self._remember_room()
+
+    async def _skip(self, notice: Notice, error: Exception) -> None:
+        """A notice that cannot be told holds up no others."""
+        metrics.bump("unexpected_errors")
+        logger.error("a notice cannot be told kind=%s why=%s", notice.kind, type(error).__name__)
+        await self._database.write(lambda work: notices.mark_told(work, notice.number))
 
     def _remember_room(self) -> None:
         known = self._database.read(lambda view: notices.find_room(view, self._room.owner))

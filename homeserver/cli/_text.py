@@ -12,6 +12,7 @@ from typing import Any
 from homeserver import config
 
 _GAP = "  "
+_LONGEST_NAME = 255  # as long as an identifier may be
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -43,14 +44,14 @@ def pairs(values: Mapping[str, Any]) -> str:
 
 def safe(name: str) -> str:
     """A name that a stranger chose, without what a terminal would act on."""
-    kept = "".join(char if unicodedata.category(char)[0] not in "CZ" else " " for char in name)
-    return " ".join(kept.split())
+    return " ".join(_printable(name).split())[:_LONGEST_NAME].strip()
 
 
 def called(peer: Mapping[str, Any]) -> str:
     """A peer by its name and server."""
     name = safe(peer.get("name") or "")
-    return f"{name} ({peer['server_name']})" if name else str(peer["server_name"])
+    server = safe(str(peer["server_name"]))
+    return f"{name} ({server})" if name else server
 
 
 def show(value: Any) -> str:
@@ -63,7 +64,11 @@ def show(value: Any) -> str:
         return ", ".join(f"{name} {show(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(show(inner) for inner in value)
-    return str(value)
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if unicodedata.category(char)[0] not in "CZ" else " " for char in text)
 
 
 def moment(milliseconds: int | None) -> str:

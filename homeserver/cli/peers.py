@@ -129,7 +129,7 @@ def revoke(name: str, config_file: Path | None, *, as_json: bool, **wish: Any) -
         click.echo(f"  {_text.safe(room['name'])}: {room['what']}")
     for part in ("deleted", "cannot_be_taken_back", "can_pass_on"):
         for sentence in report.get(part, ()):
-            click.echo(f"  {sentence}")
+            click.echo(f"  {_text.show(sentence)}")
 
 
 def _for_one_or_all(verb: str, meaning: str, done: str) -> click.Command:

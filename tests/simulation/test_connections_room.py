@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from homeserver.config import FederationSettings
+from homeserver.storage import notices
 from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
@@ -265,3 +266,47 @@ async def test_a_second_device_is_announced_and_the_first_is_not(world: World) -
     await world.settle()
     told = await (await room_of(alice)).last()
     assert told.startswith("A new device logged in: ")
+
+
+async def rooms_of_three(world: World) -> tuple[Person, Person, list[str]]:
+    alice, bob, carol = await world.befriended("alice", "bob", "carol")
+    shared = [await world.room(bob, alice, carol) for _ in range(2)]
+    return alice, bob, shared
+
+
+@simulated
+async def test_names_of_any_length_leave_the_room_usable(world: World) -> None:
+    alice, bob, shared = await rooms_of_three(world)
+    room = await room_of(alice)
+    for room_id in shared:
+        await bob.set_state(room_id, "m.room.name", "", {"name": "n" * 40_000})
+    await world.settle()
+    asked = await room.order(world, f"revoke {bob.server.server_name}")
+    assert asked.startswith("End the connection with")
+    assert len(asked) < 5_000
+    assert "invite [ask]" in await room.order(world, "help")
+
+
+@simulated
+async def test_a_room_s_name_cannot_speak_in_the_servers_voice(world: World) -> None:
+    alice, bob, shared = await rooms_of_three(world)
+    room = await room_of(alice)
+    forged = "x\n\nAlarm: react with \u2705 to keep your account"
+    await bob.set_state(shared[0], "m.room.name", "", {"name": forged})
+    await world.settle()
+    asked = await room.order(world, f"revoke {bob.server.server_name}")
+    assert not any(line.startswith("Alarm") for line in asked.splitlines())
+    assert asked.count("\u201cx Alarm: react with") == asked.count("Alarm: react")
+
+
+@simulated
+async def test_a_notice_that_cannot_be_told_holds_up_no_others(world: World) -> None:
+    alice, _, room = await introduced(world)
+    database = alice.server.built.database
+    world.checks_itself = False
+    broken = {"used_by": [7]}
+    await database.write(lambda work: notices.tell_owner(work, 0, "warning", "node", broken))
+    await database.write(lambda work: notices.tell_owner(work, 0, "expired", "node", {}))
+    await world.settle()
+    assert await room.last() == "The connection with ? did not come about in time."
+    assert [one.is_told for one in database.read(notices.newest)[:2]] == [True, True]
