@@ -72,23 +72,24 @@ class LogIn:
         Spec: client-server-api#post_matrixclientv3login
         """
         self._rate_limit.spend(source_key(source))
-        user_id = await self._check(proof)
+        checked = None if proof.token is not None else await self._check_password(proof)
         device_id = (
             self._sessions.make_device_id()
             if wish.device_id is None
             else parse_device_id(wish.device_id)
         )
-        requester = Requester(user_id, device_id)
 
-        def start(work: UnitOfWork) -> Issued:
+        def start(work: UnitOfWork) -> LoggedIn:
+            requester = Requester(self._admit(work, proof, checked), device_id)
             _check_no_key_has_that_name(work, requester)
             name = wish.device_name[:_NAME_LIMIT] if wish.device_name else None
-            if accounts.find_device(work, user_id, device_id) is None:
+            if accounts.find_device(work, requester.user_id, device_id) is None:
                 for tell in self.when_new_device:
                     tell(work, requester, name)
-            return self._sessions.begin(work, requester, name, can_refresh=wish.can_refresh)
+            issued = self._sessions.begin(work, requester, name, can_refresh=wish.can_refresh)
+            return LoggedIn(requester, issued)
 
-        return LoggedIn(requester, await self._database.write(start))
+        return await self._database.write(start)
 
     async def change_password(
         self, requester: Requester, password: str, *, ends_other_sessions: bool
@@ -123,17 +124,24 @@ class LogIn:
 
         await self._database.write(save)
 
-    async def _check(self, proof: Proof) -> UserId:
-        """Whose account this opens."""
-        if proof.token is not None:
-            user_id = await self._tokens.spend(proof.token, LOG_IN)
-            if user_id is None:
-                raise errors.WrongPassword("That login token is not valid, or not any more.")
-            return user_id
-        return await self._check_password(proof.user or "", proof.password or "")
+    def _admit(self, work: UnitOfWork, proof: Proof, checked: "_Checked | None") -> UserId:
+        """Whose account this opens, in the unit of work that opens it.
 
-    async def _check_password(self, user: str, password: str) -> UserId:
+        The password may have changed since it was checked: hashing takes its time.
+        """
+        if checked is not None:
+            now = accounts.find_password_hash(work, checked.user_id)
+            if now != checked.password_hash:
+                raise errors.WrongPassword
+            return checked.user_id
+        user_id = self._tokens.spend(work, proof.token or "", LOG_IN)
+        if user_id is None:
+            raise errors.WrongPassword("That login token is not valid, or not any more.")
+        return user_id
+
+    async def _check_password(self, proof: Proof) -> "_Checked":
         """The user whose password this is. An unknown user takes as long as a wrong password."""
+        user, password = proof.user or "", proof.password or ""
 
         def find(view: View) -> tuple[UserId | None, str | None]:
             owner = accounts.find_owner(view)
@@ -143,9 +151,17 @@ class LogIn:
 
         user_id, password_hash = self._database.read(find)
         is_right = await self._passwords.is_right(password, password_hash)
-        if user_id is None or not is_right:
+        if user_id is None or password_hash is None or not is_right:
             raise errors.WrongPassword
-        return user_id
+        return _Checked(user_id, password_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Whose password was right, and what it was compared with."""
+
+    user_id: UserId
+    password_hash: str
 
 
 def is_called(user_id: UserId, name: str) -> bool:

@@ -51,16 +51,12 @@ class ShortTokens:
         await self._database.write(save)
         return ShortToken(secret, lifetime)
 
-    async def spend(self, token: str, purpose: str) -> UserId | None:
+    def spend(self, work: UnitOfWork, token: str, purpose: str) -> UserId | None:
         """Whose token this is; it counts no more after that."""
-        now_ms = self._clock.now_ms()
-
-        def take(work: UnitOfWork) -> UserId | None:
-            user_id = short_tokens.find_user(work, _hash(token), purpose, now_ms)
+        user_id = short_tokens.find_user(work, _hash(token), purpose, self._clock.now_ms())
+        if user_id is not None:
             short_tokens.delete_token(work, _hash(token))
-            return user_id
-
-        return await self._database.write(take)
+        return user_id
 
     def user_of(self, token: str, purpose: str) -> UserId | None:
         """Whose token this is, if it still counts."""

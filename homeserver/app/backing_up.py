@@ -3,6 +3,7 @@
 The server may be running meanwhile. Its database is copied as it is at one moment.
 """
 
+import contextlib
 import os
 import tarfile
 import tempfile
@@ -16,6 +17,7 @@ from homeserver.storage import copying
 
 DATABASE, SETTINGS, FILES = "database", "config.yaml", "files/"
 # What belongs to a run, and is of no use to the next.
+_DEEPEST = 16
 _OF_A_RUN = (".lock", ".writing", "-wal", "-shm", "-journal")
 
 
@@ -54,7 +56,7 @@ def _write(
     left_out = {path.resolve() for path in (*spared, *apart)}
     # tarfile asks for nothing but `write` of a stream.
     with (
-        tarfile.open(mode="w|", fileobj=cast("BinaryIO", sealed)) as archive,
+        tarfile.open(mode="w|", fileobj=cast("BinaryIO", sealed), dereference=True) as archive,
         tempfile.TemporaryDirectory(dir=directory, prefix="backup-", suffix=".writing") as made,
     ):
         archive.add(settings_file, SETTINGS)
@@ -64,13 +66,18 @@ def _write(
         copy.unlink()
         for path in _files_of(directory):
             if path.resolve() not in left_out:
-                archive.add(path, FILES + path.relative_to(directory).as_posix())
+                with contextlib.suppress(FileNotFoundError):  # the owner deleted it meanwhile
+                    archive.add(path, FILES + path.relative_to(directory).as_posix())
     sealed.finish()
 
 
 def _files_of(directory: Path) -> Iterator[Path]:
-    """The files worth keeping. One that goes while we look is one that the owner deleted."""
-    for path in sorted(directory.rglob("*")):
-        parts = path.relative_to(directory).parts
-        if not any(part.endswith(_OF_A_RUN) for part in parts) and path.is_file():
-            yield path
+    """The files worth keeping, those behind links too. Raises OSError for links in a circle."""
+    for place, folders, names in os.walk(directory, followlinks=True):
+        if len(Path(place).parts) - len(directory.parts) > _DEEPEST:
+            raise OSError(f"{place} lies too deep; do links lead in a circle?")
+        folders[:] = sorted(one for one in folders if not one.endswith(_OF_A_RUN))
+        for name in sorted(names):
+            path = Path(place) / name
+            if not name.endswith(_OF_A_RUN) and path.is_file():
+                yield path

@@ -71,7 +71,9 @@ def put_back(
             _unpack(SealedReader(file, passphrase), staging)
         settings = _settle_in(staging, environ)
         keyring = initialising.unlock(settings, ask)
-        waiting = asyncio.run(make_safe(settings, keyring, Surroundings()))
+        inside = _with_database(settings, staging / DATABASE)
+        waiting = asyncio.run(make_safe(inside, keyring, Surroundings()))
+        _place_database(settings, staging)
         if directory.exists():
             directory.rmdir()
         staging.rename(directory)
@@ -139,10 +141,21 @@ def _settle_in(staging: Path, environ: Mapping[str, str]) -> Config:
     settings = config.load(file, environ)
     if settings.data_directory != staging.resolve():
         raise errors.Conflict("The environment names another data directory. Unset that variable.")
-    database = copying.file_of(settings.database_url)
-    if database.is_relative_to(staging):
-        database.parent.mkdir(parents=True, exist_ok=True)
-    elif database.exists():
+    if not copying.file_of(settings.database_url).is_relative_to(staging) and (
+        copying.file_of(settings.database_url).exists()
+    ):
         raise DatabaseElsewhere
-    shutil.move(staging / DATABASE, database)
     return settings
+
+
+def _with_database(settings: Config, file: Path) -> Config:
+    """The settings, with the database where it lies until it is safe to start on."""
+    database = settings.database.model_copy(update={"url": f"sqlite:///{file}"})
+    return settings.model_copy(update={"database": database})
+
+
+def _place_database(settings: Config, staging: Path) -> None:
+    """Put it where the settings say, last of all."""
+    database = copying.file_of(settings.database_url)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(staging / DATABASE, database)

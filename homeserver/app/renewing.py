@@ -1,5 +1,7 @@
 """Renew this server's keys while it is stopped; its peers learn of it at the next start."""
 
+from collections.abc import Callable
+
 from federation import fingerprints, own_identity
 from federation.own_identity import OwnIdentity
 from homeserver.app import running
@@ -37,16 +39,22 @@ def rotate(config: Config, keyring: Keyring, clock: Clock, entropy: Entropy) -> 
 
 
 def recover(
-    config: Config, keyring: Keyring, phrase: str, clock: Clock, entropy: Entropy
-) -> tuple[OwnIdentity, str]:
+    config: Config,
+    keyring: Keyring,
+    phrase: str,
+    clock: Clock,
+    entropy: Entropy,
+    tell: Callable[[str], None],
+) -> OwnIdentity:
     """Put the root key of the recovery phrase in the place of the present one.
 
-    The key that signs events is renewed with it: who had the one had the other. Returns the next
-    phrase as well. Raises `running.AlreadyRunning`, `own_identity.WrongPhrase` and
-    `fingerprints.MistypedGroup`.
+    The key that signs events is renewed with it: who had the one had the other. `tell` gets the
+    next phrase before anything is stored, so that no crash can lose it. Raises
+    `running.AlreadyRunning`, `own_identity.WrongPhrase` and `fingerprints.MistypedGroup`.
     """
     with running.only_one(config.data_directory):
         succeeded, next_phrase = own_identity.succeed(load(config, keyring), phrase, entropy)
         own = own_identity.renew_event_key(succeeded, entropy, clock.now_ms())
+        tell(next_phrase)
         own_identity.save(own, config.data_directory, keyring)
-        return own, next_phrase
+        return own

@@ -20,14 +20,17 @@ Events are signed with a new key from now on; what was signed before stays valid
 Your peers are told as soon as the server runs, and their owners see a notice.
 Make a new backup: an older one would bring the key before back.
 """
-_RECOVERED = """\
-The root key of your recovery phrase counts now; nothing signed by the one before does.
-Your peers are told as soon as the server runs, and their owners see a notice.
+_NEXT_PHRASE = """\
 Your next recovery phrase, shown this once:
 
   {phrase}
 
-Write it down in place of the one before, which is of no use any more. Make a new backup.
+Write it down in place of the one before.
+"""
+_RECOVERED = """\
+The root key of your recovery phrase counts now; nothing signed by the one before does, and the
+phrase before is of no use any more. Your peers are told as soon as the server runs, and their
+owners see a notice. Make a new backup.
 """
 
 
@@ -78,8 +81,12 @@ def recover(phrase_file: str | None, config_file: Path | None) -> None:
 
     phrase = _read_phrase(phrase_file)
     clock, entropy = SystemClock(), SystemEntropy()
-    _, following = _tried(lambda: renewing.recover(config, _unlock(config), phrase, clock, entropy))
-    click.echo(_RECOVERED.format(phrase=following), nl=False)
+    _tried(lambda: renewing.recover(config, _unlock(config), phrase, clock, entropy, _tell))
+    click.echo(_RECOVERED, nl=False)
+
+
+def _tell(phrase: str) -> None:
+    click.echo(_NEXT_PHRASE.format(phrase=phrase))
 
 
 def _read_phrase(file: str | None) -> str:

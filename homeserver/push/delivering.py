@@ -60,6 +60,7 @@ class PushDelivery:
         self._paces: dict[tuple[str, str], _Pace] = {}
         self._worker: asyncio.Task[None] | None = None
         self._alarm: asyncio.Task[None] | None = None
+        self._rings_at = float("inf")
 
     def start(self) -> None:
         """Begin to listen."""
@@ -113,32 +114,34 @@ class PushDelivery:
 
     def _call_back(self, pause_s: float) -> None:
         """Look again after a pause, or earlier if that was said before."""
+        rings_at = self._clock.monotonic() + pause_s
+        is_set = self._alarm is not None and not self._alarm.done()
+        if is_set and self._rings_at <= rings_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
 
         async def ring() -> None:
             await self._clock.sleep(pause_s)
             self._wake.set()
 
-        if self._alarm is None or self._alarm.done():
-            self._alarm = asyncio.get_running_loop().create_task(ring())
+        self._rings_at = rings_at
+        self._alarm = asyncio.get_running_loop().create_task(ring())
 
     async def _tell(self, pusher: Pusher) -> None:
         until = self._database.position
         fresh = await self._database.scan(lambda view: _fresh(view, pusher, until))
-        told = pusher.told_until
+        told_until = pusher.told_until
         try:
             for stored, outcome in fresh:
                 if not await self._post(pusher, _notification(pusher, stored, outcome)):
                     return
-                told = stored.point.position
-        except GatewayAway:
-            await self._note(pusher, told)
-            raise
-        if fresh or until - told > _MOST_AT_ONCE:
-            await self._note(pusher, until)
-
-    async def _note(self, pusher: Pusher, told: int) -> None:
-        if told > pusher.told_until:
-            await self._database.write(lambda work: pushers.note_told(work, pusher, told))
+                told_until = stored.point.position
+            if fresh or until - told_until > _MOST_AT_ONCE:
+                told_until = until
+        finally:
+            if told_until != pusher.told_until:
+                await self._database.write(lambda work: pushers.note_told(work, pusher, told_until))
 
     async def _post(self, pusher: Pusher, notification: JsonObject) -> bool:
         """Send one; False if the gateway wants nothing more for this key."""

@@ -245,3 +245,21 @@ async def test_a_device_may_not_be_named_like_a_cross_signing_key(
     assert DeviceId("AAAA") not in {
         device["device_id"] for device in (await alice.get("/devices"))["devices"]
     }
+
+
+async def test_a_password_that_changes_while_it_is_checked_lets_nobody_in(
+    served: Served, http: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = asyncio.to_thread
+
+    async def overtaken(work: Any, *arguments: Any) -> Any:
+        result = await real(work, *arguments)
+        await served.database.write(
+            lambda work: accounts.save_password_hash(work, ALICE, "another hash")
+        )
+        return result
+
+    monkeypatch.setattr(asyncio, "to_thread", overtaken)
+    status, answer = await post(http, "/login", password_login("alice"))
+    assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
+    assert served.database.read(lambda view: accounts.list_devices(view, ALICE)) == []

@@ -151,3 +151,41 @@ def test_a_backup_that_leads_out_of_its_directory_is_refused(tmp_path: Path, nam
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.backup", "passphrase"]
+
+
+def test_what_lies_behind_links_is_in_the_backup(tmp_path: Path) -> None:
+    alice = Server(directory=tmp_path / "alice")
+    alice.init()
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "media").mkdir(parents=True)
+    (elsewhere / "media" / "picture").write_bytes(b"a picture")
+    alice.config_file.rename(elsewhere / "config.yaml")
+    alice.config_file.symlink_to(elsewhere / "config.yaml")
+    (alice.data_dir / "linked").symlink_to(elsewhere / "media")
+    back_up(alice, tmp_path / "alice.backup")
+    back, _ = restored(alice, tmp_path / "alice.backup", tmp_path / "again")
+    assert (back.data_dir / "linked" / "picture").read_bytes() == b"a picture"
+    assert back.config_file.read_bytes() == (elsewhere / "config.yaml").read_bytes()
+    assert not back.config_file.is_symlink()
+
+
+def test_a_database_elsewhere_comes_last_and_replaces_nothing(tmp_path: Path) -> None:
+    alice = Server(directory=tmp_path / "alice")
+    alice.init()
+    place = tmp_path / "databases" / "alice.db"
+    place.parent.mkdir()
+    (alice.data_dir / "homeserver.db").rename(place)
+    with alice.config_file.open("a") as settings:
+        settings.write(f"database:\n  url: sqlite:///{place}\n")
+    back_up(alice, tmp_path / "alice.backup")
+    refused = alice.run_command(
+        *("restore", str(tmp_path / "alice.backup"), "--data-dir", str(tmp_path / "again")),
+        *("--passphrase-file", str(alice.directory / "passphrase")),
+        is_checked=False,
+    )
+    assert refused.returncode == 1
+    assert "Move it away" in refused.stderr
+    assert not (tmp_path / "again").exists()
+    place.rename(tmp_path / "before.db")
+    restored(alice, tmp_path / "alice.backup", tmp_path / "again")
+    assert place.exists()

@@ -26,28 +26,33 @@ class Gateway:
         self.told: list[dict[str, Any]] = []
         self.tries = 0
         self.status = 200
+        self.answers = 1_000  # so many are taken, then it is away
         self.rejected: list[str] = []
         self.url = ""
         self._heard = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.tries += 1
-        if self.status == 200:
+        status = self.status if len(self.told) < self.answers else 503
+        if status == 200:
             self.told.append((await request.json())["notification"])
         self._heard.set()
-        return web.json_response({"rejected": self.rejected}, status=self.status)
+        return web.json_response({"rejected": self.rejected}, status=status)
+
+    async def stirs(self) -> None:
+        """Wait for the next request."""
+        self._heard.clear()
+        await self._heard.wait()
 
     async def is_tried(self) -> None:
         async with asyncio.timeout(20):
             while not self.tries:
-                self._heard.clear()
-                await self._heard.wait()
+                await self.stirs()
 
     async def hears(self, count: int) -> list[dict[str, Any]]:
         async with asyncio.timeout(20):
             while len(self.told) < count:
-                self._heard.clear()
-                await self._heard.wait()
+                await self.stirs()
         return self.told
 
 
@@ -132,6 +137,27 @@ async def test_what_happened_while_the_gateway_was_away_is_told_later(pair: Pair
     (told,) = await pair.gateway.hears(1)
     assert told["content"]["body"] == "while you were away"
     await again.close()
+
+
+async def test_what_was_told_before_the_gateway_went_away_is_not_told_again(pair: Pair) -> None:
+    await pair.delivery.close()
+    await pair.set_pusher()
+    for number in range(4):
+        await pair.bob_says(str(number))
+    pair.gateway.answers = 2
+    first = PushDelivery(pair.alice.database, pair.outbound, SystemClock())
+    first.start()
+    await pair.gateway.hears(2)
+    async with asyncio.timeout(20):
+        while pair.gateway.tries < 3:
+            await pair.gateway.stirs()
+    await first.close()
+    pair.gateway.answers = 100
+    second = PushDelivery(pair.alice.database, pair.outbound, SystemClock())
+    second.start()
+    told = await pair.gateway.hears(4)
+    await second.close()
+    assert [one["content"]["body"] for one in told] == ["0", "1", "2", "3"]
 
 
 async def test_a_key_that_the_gateway_rejects_is_forgotten(pair: Pair) -> None:
