@@ -3,19 +3,21 @@
 The files of encrypted messages are named inside, where no server sees it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from homeserver import errors
-from homeserver.matrix import identifiers
+from homeserver.matrix import canonical_json, identifiers
 from homeserver.matrix.events import Event
-from homeserver.matrix.identifiers import MxcUri
-from homeserver.storage import room_media
-from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.matrix.identifiers import MxcUri, UserId
+from homeserver.storage import account_data, accounts, room_media
+from homeserver.storage.media import StoredFile
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _SCHEME = "mxc://"
 _DEEPEST = 5
 _MOST = 100
+_NEWEST = 2**62
 
 
 def note(work: UnitOfWork, event: Event) -> None:
@@ -24,7 +26,18 @@ def note(work: UnitOfWork, event: Event) -> None:
         return
     named = list(dict.fromkeys(media_in(event.content)))[:_MOST]
     if named:
-        room_media.save_uses(work, event.room_id, named)
+        sender = identifiers.server_of(event.sender)
+        room_media.save_uses(work, event.room_id, named, sender)
+
+
+def named_by_owner(view: View, owner: UserId, files: Iterable[StoredFile]) -> set[str]:
+    """The file IDs of those that the owner's profile or account data may name."""
+    profile = canonical_json.encode(accounts.find_profile(view, owner) or {})
+    entries = account_data.account_data_since(view, owner, 0, _NEWEST)
+    said = [profile, *(entry.content for entry in entries)]
+    return {
+        one.file_id for one in files if any(one.media_id.encode() in content for content in said)
+    }
 
 
 def media_in(value: Any, depth: int = 0) -> Iterator[MxcUri]:

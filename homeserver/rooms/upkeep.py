@@ -12,11 +12,12 @@ from functools import partial
 
 from homeserver import errors, metrics
 from homeserver.config.retention_settings import RetentionSettings
+from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock
-from homeserver.rooms import state, veils
-from homeserver.storage import accounts, room_media, room_state, rooms, upkeep, wake_ups
+from homeserver.rooms import attachments, state, veils
+from homeserver.storage import room_media, room_state, rooms, upkeep, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.media import StoredFile
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -122,24 +123,27 @@ class Upkeep:
 
     async def _purge(self, room_id: RoomId) -> None:
         """Step by step; somebody who comes back meanwhile ends it."""
-        while await self._purge_files(room_id):
-            pass
+        after: str | None = ""
+        while after is not None:
+            after = await self._purge_files(room_id, after)
         is_left = True
         while is_left:
             is_left = await self._database.write(lambda work: self._purge_some(work, room_id))
         metrics.bump("rooms_purged")
 
-    async def _purge_files(self, room_id: RoomId) -> bool:
-        def find(view: View) -> list[StoredFile]:
-            if not self._is_forgotten(view, room_id):
-                return []
-            kept = (accounts.find_profile(view, self._owner) or {}).get("avatar_url")
-            found = room_media.files_of_room_alone(view, room_id, _FILES_A_STEP)
-            return [one for one in found if f"mxc://{one.server_name}/{one.media_id}" != kept]
+    async def _purge_files(self, room_id: RoomId, after: str) -> str | None:
+        """Delete some files beyond a file ID; returns up to which, None where no more are left."""
 
-        files = self._database.read(find)
-        if not files:
-            return False
+        def find(view: View) -> tuple[list[StoredFile], str | None]:
+            if not self._is_forgotten(view, room_id):
+                return [], None
+            own = identifiers.server_of(self._owner)
+            found = room_media.files_of_room_alone(view, room_id, own, after, _FILES_A_STEP)
+            kept = attachments.named_by_owner(view, self._owner, found) if found else set()
+            last = found[-1].file_id if found else None
+            return [one for one in found if one.file_id not in kept], last
+
+        files, last = self._database.read(find)
         # Before the rows: a crash between the two leaves a row without a file, and another try.
         for file in files:
             self._discard_file(file.file_id)
@@ -148,8 +152,9 @@ class Upkeep:
             for file in files:
                 room_media.delete_file(work, file)
 
-        await self._database.write(forget)
-        return True
+        if files:
+            await self._database.write(forget)
+        return last
 
     def _purge_some(self, work: UnitOfWork, room_id: RoomId) -> bool:
         return self._is_forgotten(work, room_id) and upkeep.purge_some(

@@ -8,12 +8,13 @@ from sqlalchemy import Table, func, select
 
 from homeserver import errors
 from homeserver.config.retention_settings import RetentionSettings
+from homeserver.matrix import canonical_json
 from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms import attachments
 from homeserver.rooms.upkeep import Upkeep
-from homeserver.storage import media, schema
+from homeserver.storage import account_data, accounts, media, schema
 from homeserver.storage.media import StoredFile
-from homeserver.storage.unit_of_work import View
+from homeserver.storage.unit_of_work import UnitOfWork, View
 from tests.rooms.servers import Server, running, shared_room
 
 DAY_MS = 86_400_000
@@ -86,6 +87,39 @@ async def test_a_forgotten_room_leaves_the_disk(pair: tuple[Server, Server]) -> 
     assert alice.bodies(other) == ["picture"]
     with pytest.raises(errors.NotFound):
         await alice.aliases.resolve("#goes:alice.test")  # type: ignore[arg-type]
+
+
+async def test_only_what_the_owner_showed_in_a_room_alone_goes_with_it(
+    pair: tuple[Server, Server],
+) -> None:
+    alice, bob = pair
+    await alice.database.write(lambda work: accounts.save_user(work, alice.user, "hash", 1))
+    room_id, other = await shared_room(alice, bob), await alice.create()
+    names = ("named-by-bob", "shown", "sticker", "face", "profile", "shown-too")
+    uri = {name: await save_file(alice, name) for name in names}
+    theirs = StoredFile(bob.name, "theirs", "file-theirs", "image/png", None, 7_000, 1)
+    await alice.database.write(lambda work: media.save_media(work, theirs))
+    await bob.say(room_id, "look", list=list(uri.values()), url=f"mxc://{bob.name}/theirs")
+    await alice.hear_all(bob, room_id)
+    shown = [one for name, one in uri.items() if name != "named-by-bob"]
+    await alice.say(room_id, "look", list=shown)
+    await bob.hear_all(alice, room_id)
+    await bob.say(room_id, "again", list=shown)
+    await alice.hear_all(bob, room_id)
+
+    def keep(work: UnitOfWork) -> None:
+        content = {"images": {"wave": {"url": uri["sticker"]}}}
+        account_data.save_account_data(work, alice.user, None, "im.ponies.user_emotes", content)
+        profile = canonical_json.encode({"avatar_url": uri["profile"]})
+        accounts.save_profile(work, alice.user, profile)
+
+    await alice.database.write(keep)
+    face = {"membership": "join", "avatar_url": uri["face"]}
+    await alice.sender.send_state(alice.requester, other, "m.room.member", alice.user, face)
+    await alice.membership.leave(alice.requester, room_id, {})
+    removed: list[str] = []
+    await upkeep_of(alice, discard=removed.append).purge(room_id)
+    assert sorted(removed) == ["file-shown", "file-shown-too", "file-theirs"]
 
 
 async def test_a_room_is_kept_until_the_others_know_that_we_left(
