@@ -80,15 +80,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
         replication.entering,
         Entrance(base.database, base.clock, own.server_name, settings.strangers_in_rooms),
     )
-    introductions = Introductions(
-        base.database,
-        base.clock,
-        federation.peers,
-        Wishing(federation.party, federation.inviting, federation.connecting, terms),
-        settings.strangers_in_rooms,
-    )
-    introductions.register(federation.inbox, Passing(federation.party))
-    federation.peers.when_ended.append(meeting.forget_peer)
+    introductions = _introductions(base, federation, terms)
     replication.tell_of_alarms(federation.lines.refresh)
     federation.peers.when_ended.append(device_keys.forget_peer)
     federation.peers.when_ended.append(erasing.delete_moments)
@@ -104,6 +96,19 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     strangers = Strangers(limits.strangers_per_minute, base.clock) if limits.enabled else None
     door = FederationDoor(federation.reception.receive, strangers)
     return PeerServices(federation, replication, network, outbound, door, introductions)
+
+
+def _introductions(base: Foundation, federation: Federation, terms: Terms) -> Introductions:
+    built = Introductions(
+        base.database,
+        base.clock,
+        federation.peers,
+        Wishing(federation.party, federation.inviting, federation.connecting, terms),
+        terms.federation.strangers_in_rooms,
+    )
+    built.register(federation.inbox, Passing(federation.party))
+    federation.peers.when_ended.append(meeting.forget_peer)
+    return built
 
 
 def routes(config: Config) -> tuple[str, ...]:
