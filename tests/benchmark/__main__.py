@@ -11,7 +11,7 @@ import os
 import platform
 import time
 
-from tests.benchmark import keys, large_sync, one_server, rooms, two_servers
+from tests.benchmark import consent, keys, large_sync, one_server, rooms, two_servers
 from tests.benchmark.measuring import print_table
 
 
@@ -23,9 +23,11 @@ def main() -> None:
     parser.add_argument("--rooms", action="store_true", help="only large rooms")
     parser.add_argument("--large", action="store_true", help="only syncs of a large account")
     parser.add_argument("--ratchets", choices=("python-olm", "vodozemac"), default=None)
+    parser.add_argument("--consent", action="store_true", help="only strangers and consent")
     parser.add_argument("--keys", action="store_true", help="only keys")
     wishes = parser.parse_args()
-    is_whole = not (wishes.one or wishes.two or wishes.rooms or wishes.large or wishes.keys)
+    parts = (wishes.one, wishes.two, wishes.rooms, wishes.large, wishes.keys, wishes.consent)
+    is_whole = not any(parts)
     started = time.monotonic()
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {_load()}")
     if wishes.one or is_whole:
@@ -40,6 +42,8 @@ def main() -> None:
         print_table("500 rooms with 200,000 events", asyncio.run(large_sync.measure()))
     if wishes.keys or is_whole:
         print_table("Keys", asyncio.run(keys.measure()))
+    if wishes.consent or is_whole:
+        print_table("Consent", asyncio.run(consent.measure()))
     print(f"\nmeasured in {time.monotonic() - started:.0f} s, {_load()}")
 
 

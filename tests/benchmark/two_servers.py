@@ -32,7 +32,7 @@ class Two:
 
 async def measure(ratchets: str) -> list[Row]:
     """Start two servers with one Olm library, connect them, and measure."""
-    async with _two(ratchets) as two:
+    async with two_people(ratchets) as two:
         return [
             await _latency(two, ratchets),
             await _throughput(two, ratchets),
@@ -41,7 +41,7 @@ async def measure(ratchets: str) -> list[Row]:
 
 
 @asynccontextmanager
-async def _two(ratchets: str) -> AsyncIterator[Two]:
+async def two_people(ratchets: str) -> AsyncIterator[Two]:
     environment = {"HOMESERVER__FEDERATION__RATCHETS": ratchets}
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
@@ -88,7 +88,7 @@ class _Listener:
 
 
 @asynccontextmanager
-async def _listening(two: Two) -> AsyncIterator[_Listener]:
+async def listening(two: Two) -> AsyncIterator[_Listener]:
     listener = _Listener(two.bob, two.room_id)
     task = asyncio.create_task(listener.listen())
     try:
@@ -99,7 +99,7 @@ async def _listening(two: Two) -> AsyncIterator[_Listener]:
 
 async def _latency(two: Two, ratchets: str) -> Row:
     """From the moment Alice's client sends until Bob's client has it."""
-    async with _listening(two) as listener:
+    async with listening(two) as listener:
         await two.alice.send_text(two.room_id, "warm")
         await listener.wait_for("warm")
         with cost_of(two.alice_server, two.bob_server) as cost:
