@@ -81,10 +81,10 @@ def client_events(
         event_id = stored.event.event_id
         if event_id in previous or event_id in aggregations:
             around = Surroundings(previous.get(event_id), membership, aggregations.get(event_id))
+        elif membership in plain:
+            around = plain[membership]
         else:
-            around = plain.get(membership) or plain.setdefault(
-                membership, Surroundings(membership=membership)
-            )
+            around = plain[membership] = Surroundings(membership=membership)
         shown.append(client_event(stored, requester, now_ms, around))
     return shown
 
