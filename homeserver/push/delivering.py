@@ -180,6 +180,7 @@ def _fresh(view: View, pusher: Pusher, until: int) -> list[judging.Judged]:
         timeline = events.timeline_since(view, room_id, pusher.told_until, until, _EVENTS_A_ROOM)
         found += timeline.events
     judged = judging.notifying(view, pusher.user_id, found)
+    judged += judging.inviting(view, pusher.user_id, pusher.told_until, until)
     return sorted(judged, key=lambda one: one[0].point)[-_MOST_AT_ONCE:]
 
 

@@ -4,15 +4,17 @@ Spec: client-server-api#push-rules
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from homeserver.ephemeral import ignoring
 from homeserver.matrix import push_rules
 from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.matrix.power_levels import PowerLevels
 from homeserver.matrix.push_rules import Circumstances, Outcome
 from homeserver.push import rules
 from homeserver.rooms import seeing, state, veils
-from homeserver.storage import room_state, rooms
+from homeserver.storage import events, room_state, rooms
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View
 
@@ -38,6 +40,26 @@ def notifying(view: View, user_id: UserId, several: Sequence[StoredEvent]) -> li
             outcome = push_rules.evaluate(stored.event, ruleset, circumstances)
             if outcome.notify:
                 judged.append((stored, outcome))
+    return judged
+
+
+def inviting(view: View, user_id: UserId, after: int, until: int) -> list[Judged]:
+    """The invitations that came after a position and up to another, where they notify."""
+    came = {
+        one.event_id: one.position
+        for one in rooms.memberships_since(view, user_id, after)
+        if one.membership == "invite" and one.position <= until and not one.is_forgotten
+    }
+    if not came:
+        return []
+    ruleset, ignored = rules.load_rules(view, user_id), ignoring.ignored_by(view, user_id)
+    # Of a room one is not in nothing else is known for sure.
+    circumstances = Circumstances(user_id, None, 0, PowerLevels(frozenset(), None, {}))
+    judged: list[Judged] = []
+    for event_id, stored in events.load_events(view, list(came)).items():
+        outcome = push_rules.evaluate(stored.event, ruleset, circumstances)
+        if outcome.notify and stored.event.sender not in ignored:
+            judged.append((replace(stored, position=came[event_id]), outcome))
     return judged
 
 

@@ -125,6 +125,19 @@ async def test_a_gateway_learns_no_more_than_it_was_asked_to(pair: Pair) -> None
     assert "secret" not in str(told)
 
 
+async def test_an_invitation_wakes_the_telephone(pair: Pair) -> None:
+    await pair.set_pusher()
+    room_id = await pair.bob.create(invite=(pair.alice.user,))
+    await pair.alice.take_in_items(pair.bob)
+    (told,) = await pair.gateway.hears(1)
+    assert (told["room_id"], told["type"], told["sender"]) == (
+        room_id,
+        "m.room.member",
+        pair.bob.user,
+    )
+    assert (told["user_is_target"], told["membership"]) == (True, "invite")
+
+
 async def test_what_happened_while_the_gateway_was_away_is_told_later(pair: Pair) -> None:
     await pair.set_pusher()
     pair.gateway.status = 503
