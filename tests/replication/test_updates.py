@@ -14,7 +14,8 @@ from homeserver.ephemeral.receipts import Marker
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId
 from homeserver.media import Media
-from homeserver.storage import accounts, encryption, ephemeral, peers
+from homeserver.storage import accounts, encryption, ephemeral, meetings, peers
+from homeserver.storage.meetings import AGREED, Meeting
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.replication.stack import Server, deliver, settle, take_in
 from tests.replication.test_rooms_of_two import shared_room
@@ -269,6 +270,8 @@ async def test_a_connection_for_one_room_carries_that_room_only(pair: Pair) -> N
         await server.database.write(
             lambda work, peer=peer: peers.change_peer(work, peer.name, room_id=room_id)  # type: ignore[misc]
         )
+        met = Meeting(peer.name, room_id, AGREED, is_theirs=True, how="", at=1)
+        await server.database.write(lambda work, met=met: meetings.save(work, met))  # type: ignore[misc]
     await alice.say(room_id, "carried")
     await alice.say(other_id, "not carried")
     await settle(alice, bob)

@@ -160,7 +160,9 @@ async def test_a_newcomer_is_hidden_until_the_owner_agrees(world: World) -> None
 
 @pytest.mark.parametrize("policy", ["ask", "refuse"])
 @simulated
-async def test_where_one_side_does_not_agree_nothing_ever_passes(world: World, policy: str) -> None:
+async def test_g3_where_one_side_does_not_agree_nothing_ever_passes(
+    world: World, policy: str
+) -> None:
     alice, bob, carol = await chain(world, policy, "accept", "accept")
     boxes = between(world, alice, carol)
     room_id = await meet(world, alice, bob, carol)
@@ -176,7 +178,7 @@ async def test_where_one_side_does_not_agree_nothing_ever_passes(world: World, p
 
 
 @simulated
-async def test_nobody_is_introduced_by_somebody_who_may_not(world: World) -> None:
+async def test_g2_nobody_is_introduced_by_somebody_who_may_not(world: World) -> None:
     alice, bob, carol = await chain(world, "accept", "accept", "accept")
     boxes = between(world, alice, carol)
     await carol.grant(bob, introduce=False)
