@@ -118,7 +118,7 @@ class Federation:
         await self.outbox.close()
         await self.inbox.close()
         with contextlib.suppress(errors.StorageFull):
-            await self.hearing.note()
+            await self.hearing.note(exact_ms=1)
         self.lines.close_all()
         await self.requests.close()
 

@@ -9,6 +9,10 @@ from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
+# How exact the stored moment has to be: a poll that hears the peer every minute writes nothing.
+_EXACT_MS = 3_600_000
+
+
 class Hearing:
     """Tells, and notes, when each peer was last heard from. Times are milliseconds since 1970."""
 
@@ -16,7 +20,6 @@ class Hearing:
         self._database = database
         self._lines = lines
         self._clock = clock
-        self._noted: dict[ServerName, float] = {}
         self._closed: dict[ServerName, int] = {}
         lines.when_closed.append(self._remember)
 
@@ -27,14 +30,17 @@ class Hearing:
             return self._moment(line)
         return self._closed.get(peer.server_name, peer.heard_at)
 
-    async def note(self) -> None:
-        """Store what is new since the last time; nothing is written while all are silent."""
-        fresh = {
-            line.peer: line
-            for line in self._lines.all()
-            if line.heard_at is not None and line.heard_at != self._noted.get(line.peer)
+    async def note(self, exact_ms: int = _EXACT_MS) -> None:
+        """Store what has changed by at least so much, in one unit of work; mostly nothing."""
+        known = {peer.server_name: peer.heard_at for peer in self._database.read(peers.load_peers)}
+        heard = self._closed | {
+            line.peer: self._moment(line) for line in self._lines.all() if line.heard_at is not None
         }
-        moments = self._closed | {peer: self._moment(line) for peer, line in fresh.items()}
+        moments = {
+            peer: moment
+            for peer, moment in heard.items()
+            if peer in known and moment - (known[peer] or 0) >= exact_ms
+        }
         if not moments:
             return
 
@@ -43,9 +49,8 @@ class Hearing:
                 peers.change_peer(work, peer, heard_at=moment)
 
         await self._database.write(save)
-        self._closed.clear()
-        heard = {peer: line.heard_at for peer, line in fresh.items()}
-        self._noted |= {peer: at for peer, at in heard.items() if at is not None}
+        for peer in moments:
+            self._closed.pop(peer, None)
 
     def _remember(self, line: Line) -> None:
         if line.heard_at is not None:
