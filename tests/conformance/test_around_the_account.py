@@ -162,7 +162,8 @@ def test_the_state_after_the_timeline_has_its_older_name_where_it_is_asked_for(
         ({older: "true", "use_state_after": "true"}, "state_after"),
         ({}, "state"),
     ):
-        room = alice.sync(**asked)["rooms"]["join"][room_id]
+        answer = alice.sync(wanted={"room": {"rooms": [room_id]}}, **asked)
+        room = answer["rooms"]["join"][room_id]
         names = {"state", "state_after", "org.matrix.msc4222.state_after"}
         assert names & set(room) == {name}
 
