@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from homeserver.matrix.events import Event, StateMap
 from homeserver.matrix.identifiers import EventId
-from homeserver.storage.unit_of_work import View
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -84,3 +84,15 @@ def of(view: View) -> Caches:
         with _lock:
             found = _caches.setdefault(view.database_key, Caches())
     return found
+
+
+def drop_event(work: UnitOfWork, event_id: EventId) -> None:
+    """Forget what is remembered of an event whose content goes from the disk."""
+    remembered = of(work).events
+
+    def drop() -> None:
+        remembered.drop((event_id, False))
+        remembered.drop((event_id, True))
+
+    drop()
+    work.after_commit(drop)

@@ -19,6 +19,21 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 # Stands where a redaction's ID would: what was there was erased by the owner, here alone.
 ERASED = EventId("$erased")
 
+# What rules rest on stays whole, whether it still holds or others cite it: a redaction leaves too
+# little of it. And without encryption clients would send in the clear.
+_SPARED = frozenset(
+    {
+        "m.room.create",
+        "m.room.power_levels",
+        "m.room.join_rules",
+        "m.room.server_acl",
+        "m.room.history_visibility",
+        "m.room.encryption",
+        "m.room.third_party_invite",
+        "m.room.tombstone",
+        "m.room.guest_access",
+    }
+)
 _BATCH = 500
 _SPOKEN = (
     select(events.events.c.event_id, events.events.c.version_id, events.events.c.pdu)
@@ -63,11 +78,19 @@ def erase_events(work: UnitOfWork, room_id: RoomId, server: ServerName) -> int:
     """Keep of a server's events in a room what a redaction would leave; returns of how many."""
     erased = 0
     for event in _spoken_by(work, room_id, server):
-        if event.type != "m.room.encryption":  # without it clients would send in the clear
+        if not _is_spared(event):
             left = canonical_json.encode_checked(matrix_events.redacted(event).pdu)
             events.replace_with_redacted(work, event.event_id, left, ERASED)
             erased += 1
     return erased
+
+
+def _is_spared(event: Event) -> bool:
+    # A redacted membership keeps what rules look at, and loses name and reason; not so where a
+    # token let somebody in: of that nothing is left in old versions of rooms.
+    if event.type == "m.room.member":
+        return "third_party_invite" in event.content
+    return event.is_state and event.type in _SPARED
 
 
 def _spoken_by(view: View, room_id: RoomId, server: ServerName) -> Iterator[Event]:

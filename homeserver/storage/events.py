@@ -154,6 +154,7 @@ def replace_with_redacted(
 ) -> None:
     """Keep only what a redaction leaves of an event."""
     work.execute(_REDACT, {"target": target, "pdu": redacted, "redacted_by": redacted_by})
+    caches.drop_event(work, target)
 
 
 def load_events(view: View, event_ids: Collection[EventId]) -> dict[EventId, StoredEvent]:

@@ -149,7 +149,7 @@ def purge_some(work: UnitOfWork, room_id: RoomId, user_id: UserId, limit: int) -
         _delete(work, relations.redactions, found)
         _delete(work, _events, found)
         for event_id in found:
-            _drop(work, EventId(event_id))
+            caches.drop_event(work, EventId(event_id))
         return True
     if found := _ids(work, _STATES_OF_ROOM, room_id, limit):
         work.execute(delete(_states).where(_states.c.state_id.in_(found)))
@@ -189,7 +189,7 @@ def expire_some(
             .where(_events.c.event_id == stored.event.event_id)
             .values(pdu=left, position=None, transaction_device=None, transaction_id=None)
         )
-        _drop(work, stored.event.event_id)
+        caches.drop_event(work, stored.event.event_id)
     _delete(work, relations.relations, [stored.event.event_id for stored in expired])
     if len(rows) < limit:
         return len(expired), None
@@ -200,18 +200,6 @@ def expire_some(
 
 def _ids(work: UnitOfWork, some: Select[tuple[str]], room_id: RoomId, limit: int) -> list[str]:
     return [row[0] for row in work.all(some, {"room_id": room_id, "limit": limit})]
-
-
-def _drop(work: UnitOfWork, event_id: EventId) -> None:
-    """Forget what is remembered of an event, once nobody can read it any more."""
-    remembered = caches.of(work).events
-
-    def drop() -> None:
-        remembered.drop((event_id, False))
-        remembered.drop((event_id, True))
-
-    drop()
-    work.after_commit(drop)
 
 
 def _delete(work: UnitOfWork, table: Table, event_ids: Collection[EventId] | list[str]) -> None:

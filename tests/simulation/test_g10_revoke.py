@@ -11,6 +11,10 @@ import pytest
 
 from homeserver import crash_points
 from homeserver.crash_points import Point
+from homeserver.matrix.identifiers import RoomId
+from homeserver.rooms import state
+from homeserver.storage import room_state
+from homeserver.storage.unit_of_work import View
 from homeserver.testing import census
 from homeserver.testing.client import Refused
 from homeserver.testing.crashing import CrashAfter, CrashAt
@@ -218,6 +222,47 @@ async def test_what_is_erased_is_gone_from_the_disk(world: World, befriended: li
     alice.forget_syncs()
     assert "Bobby" not in str(await alice.sync())
     assert "Bobby" not in str(await alice.timeline(room_id))
+
+
+@simulated
+@pytest.mark.parametrize("version", ["10", "11"])
+async def test_what_a_rooms_rules_rest_on_is_not_erased(world: World, version: str) -> None:
+    alice, bob, carol = await world.befriended("alice", "bob", "carol")
+    room_id = await world.room(bob, alice, carol, room_version=version)
+    rules = {
+        "m.room.server_acl": {"allow": ["*"], "deny": ["evil.example"]},
+        "m.room.power_levels": {"users": {bob.user_id: 100, alice.user_id: 100}, "invite": 50},
+        "m.room.guest_access": {"guest_access": "can_join"},
+        "m.room.topic": {"topic": "words of Bob"},
+    }
+    for kind, content in rules.items():
+        await bob.set_state(room_id, kind, "", content)
+    await bob.set_state(room_id, "m.room.member", bob.user_id, _BOB)
+    await world.settle()
+
+    def standing() -> dict[str, Any]:
+        def look(view: View) -> dict[str, Any]:
+            current = room_state.current_state(view, RoomId(room_id))
+            return {
+                "/".join(key): one.content
+                for key, one in state.load_entries(view, current, list(current)).items()
+            }
+
+        return alice.server.built.database.read(look)
+
+    before = standing()
+    await _end(alice, bob, erase=True)
+    after = standing()
+    member = f"m.room.member/{bob.user_id}"
+    assert after.pop("m.room.topic/") == {}
+    assert "Bobby" not in str(after)
+    assert after.pop(member)["membership"] == before.pop(member)["membership"]
+    del before["m.room.topic/"]
+    assert after == before
+    await alice.server.restart()
+    again = standing()
+    assert again | before == again
+    assert "Bob" not in str(again)
 
 
 @simulated
