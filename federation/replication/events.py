@@ -86,7 +86,12 @@ class EventIntake:
         if not left:
             return
         metrics.bump("events_without_past", len(left))
-        arrival = Arrival(room_id, peer, self._clock.now_ms(), reason or waiting_events.UNKNOWN)
+        is_inside = self._database.read(
+            lambda view: peer in rooms.servers_in_room(view, room_id, rooms.JOINED)
+        )
+        most = waiting_events.MOST_OF_A_PEER if is_inside else _MOST_OF_A_NEWCOMER
+        why = reason or waiting_events.UNKNOWN
+        arrival = Arrival(room_id, peer, self._clock.now_ms(), why, most)
         await self._database.write(lambda work: waiting_events.save_events(work, arrival, left))
 
 
@@ -110,9 +115,9 @@ def _find_room(view: View, room_id: RoomId, peer: ServerName) -> Room | None:
 def _find_shared(
     view: View, room_id: RoomId, peer: ServerName, own_name: ServerName
 ) -> Room | None:
-    """A room that we are in, and that the connection to a peer carries."""
+    """A room that we are in, that the connection to a peer carries, and that lets the peer in."""
     room = rooms.find_room(view, room_id)
-    if room is None or not access.is_carried(view, room_id, peer):
+    if room is None or not access.is_welcome(view, room_id, peer):
         return None
     if own_name not in sharing.present_servers(view, room_id):
         return None

@@ -1,31 +1,39 @@
 """Try again and again to place events that came before their past.
 
-The peer that sent an event is asked first, then every other connected server in its room. Nothing
-is given up while we are in the room: a peer may sleep for weeks.
+The peer that sent an event is asked first, then the other connected servers in its room. Nothing
+that a member sent is given up while we are in the room: a peer may sleep for weeks. Peers take
+turns, so that what one of them made up keeps nobody else's events waiting.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 from federation import waiting
+from federation.replication import access
 from federation.replication.placing import Placing
 from federation.replication.verification import Room
-from homeserver import metrics
+from homeserver import errors, metrics
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.matrix.room_versions import room_version
 from homeserver.ports import Clock
-from homeserver.storage import meetings, rooms, sharing, waiting_events, wake_ups
+from homeserver.rooms import state
+from homeserver.storage import meetings, room_state, rooms, sharing, waiting_events, wake_ups
 from homeserver.storage.database import Database
-from homeserver.storage.unit_of_work import View
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
+# Where everybody answered and nobody had it: who comes back is asked at once all the same.
+_HOPELESS_PAUSE_S = 21_600.0
 _AT_ONCE = 200
-_MOST_ASKED = 5
+_MOST_ASKED = 10
+_MOST_DAYS_OUTSIDE = 14
+_DAY_MS = 86_400_000
+_AWAY = errors.PeerUnreachable.__name__
 
 
 @dataclass(slots=True)
@@ -34,6 +42,15 @@ class _Turn:
 
     due: float
     pause: float
+
+
+@dataclass(slots=True)
+class Tried:
+    """What came of trying a room: whether anything moved, and whether somebody was only away."""
+
+    has_moved: bool = False
+    is_hopeful: bool = False
+    asked: set[ServerName] = field(default_factory=set)
 
 
 class Holding:
@@ -47,6 +64,7 @@ class Holding:
         self._own_name = own_name
         self._clock = clock
         self._turns: dict[RoomId, _Turn] = {}
+        self._turns_taken = 0
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -93,45 +111,65 @@ class Holding:
             for room_id in found
         }
         for room_id in [one for one in found if self._turns[one].due <= now]:
-            await self.try_room(room_id)
+            tried = await self.try_room(room_id)
             turn = self._turns[room_id]
-            turn.pause = min(turn.pause * 2, _LONGEST_PAUSE_S)
+            longest = _LONGEST_PAUSE_S if tried.is_hopeful else _HOPELESS_PAUSE_S
+            turn.pause = _FIRST_PAUSE_S if tried.has_moved else min(turn.pause * 2, longest)
             turn.due = self._clock.monotonic() + turn.pause
         now = self._clock.monotonic()
         return max(0.0, min(turn.due for turn in self._turns.values()) - now) if found else None
 
-    async def try_room(self, room_id: RoomId) -> None:
-        """Try everything that waits in a room, with one server after the other."""
+    async def try_room(self, room_id: RoomId) -> Tried:
+        """Try what waits in a room, each peer's apart: the peer first, then other servers."""
         room = self._database.read(lambda view: self._room(view, room_id))
         if room is None:
             await self._database.write(lambda work: waiting_events.delete_room(work, room_id))
-            return
-        held = self._database.read(
-            lambda view: waiting_events.events_of(view, room_id, room.version, _AT_ONCE)
-        )
-        left = [event for _, event in held]
-        for source in self._sources(room_id, [peer for peer, _ in held]):
-            placed = await self._placing.place(source, room, left)
-            left = await self._settle(left, placed.left)
-            if not left:
-                return
-            await self._note(room_id, source, left, placed.reason)
+            return Tried()
+        await self._database.write(lambda work: self._let_go(work, room_id))
+        held = self._database.read(lambda view: _held(view, room))
+        self._turns_taken += 1
+        tried = Tried()
+        for source, peer in _visits(held, self._sources(room_id), self._turns_taken):
+            if held[peer]:
+                placed = await self._placing.place(source, room, held[peer])
+                held[peer] = await self._settle(held[peer], placed.left, tried)
+                tried.is_hopeful |= placed.reason == _AWAY
+                if source == peer or peer not in tried.asked:
+                    await self._note(room_id, source, held[peer], placed.reason)
+                tried.asked.add(peer)
+        return tried
 
-    async def _settle(self, tried: Sequence[Event], left: Sequence[Event]) -> list[Event]:
+    async def _settle(
+        self, waiting_here: Sequence[Event], left: Sequence[Event], tried: Tried
+    ) -> list[Event]:
         """Forget what has its place now or was refused; returns what waits on."""
         stays = {event.event_id for event in left}
-        done: list[EventId] = [one.event_id for one in tried if one.event_id not in stays]
+        done: list[EventId] = [one.event_id for one in waiting_here if one.event_id not in stays]
         if done:
+            tried.has_moved = True
             await self._database.write(lambda work: waiting_events.delete_events(work, done))
-        return [event for event in tried if event.event_id in stays]
+        return [event for event in waiting_here if event.event_id in stays]
 
     async def _note(
         self, room_id: RoomId, source: ServerName, left: Sequence[Event], reason: str
     ) -> None:
-        """Keep why these still wait."""
+        """Keep why these still wait: what the peer that sent them said, if it could be asked."""
+        if not left:
+            return
         _log.info("events wait room=%s asked=%s reason=%s", room_id, source, reason)
         ids = [event.event_id for event in left]
         await self._database.write(lambda work: waiting_events.save_reason(work, ids, reason))
+
+    def _let_go(self, work: UnitOfWork, room_id: RoomId) -> None:
+        """Whom the room shuts out is not heard any more; nor, after a while, who never came in."""
+        current = room_state.current_state(work, room_id)
+        inside = rooms.servers_in_room(work, room_id, access.EVERYBODY)
+        too_old = self._clock.now_ms() - _MOST_DAYS_OUTSIDE * _DAY_MS
+        for peer in waiting_events.peers_of(work, room_id):
+            if not state.lets_in(work, current, peer):
+                waiting_events.delete_peer(work, peer, room_id)
+            elif peer not in inside:
+                waiting_events.delete_peer(work, peer, room_id, too_old)
 
     def _room(self, view: View, room_id: RoomId) -> Room | None:
         found = rooms.find_room(view, room_id)
@@ -139,12 +177,42 @@ class Holding:
             return None
         return Room(room_id, room_version(found.version_id))
 
-    def _sources(self, room_id: RoomId, senders: Sequence[ServerName]) -> list[ServerName]:
+    def _sources(self, room_id: RoomId) -> list[ServerName]:
         """Whom to ask: members only, who hear nothing about the room that they could not know."""
 
         def find(view: View) -> list[ServerName]:
             present = sharing.present_servers(view, room_id) & meetings.carrying(view, room_id)
-            first = [peer for peer in dict.fromkeys(senders) if peer in present]
-            return [*first, *sorted(present - set(first))][:_MOST_ASKED]
+            return sorted(present - {self._own_name})
 
         return self._database.read(find)
+
+
+def _held(view: View, room: Room) -> dict[ServerName, list[Event]]:
+    """What waits in a room and may be placed now, by the peer that it came from."""
+    found: dict[ServerName, list[Event]] = {}
+    for peer, event in waiting_events.events_of(view, room.room_id, room.version, _AT_ONCE):
+        found.setdefault(peer, []).append(event)
+    return {
+        peer: several
+        for peer, several in found.items()
+        if access.may_send_into(view, room.room_id, peer)
+    }
+
+
+def _visits(
+    held: Collection[ServerName], present: Sequence[ServerName], turn: int
+) -> list[tuple[ServerName, ServerName]]:
+    """Whom to ask about whose events: everybody about their own, then the others; not too many.
+
+    Each turn begins with another peer, so that all come first at some time.
+    """
+    peers = sorted(held)
+    first = turn % len(peers) if peers else 0
+    peers = [*peers[first:], *peers[:first]]
+    found = [(peer, peer) for peer in peers if peer in present]
+    others = [(source, peer) for peer in peers for source in _others(present, peer)]
+    return [*found[: _MOST_ASKED // 2], *others][:_MOST_ASKED]
+
+
+def _others(present: Sequence[ServerName], peer: ServerName) -> Sequence[ServerName]:
+    return [one for one in present if one != peer]

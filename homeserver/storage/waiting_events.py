@@ -1,21 +1,24 @@
 """Events that came from peers and have no place yet, because we lack what they rest on.
 
 A peer's own events of a room follow each other, so the newest lead to all others: where there are
-too many, the oldest can be asked for again and are let go.
+too many, the oldest can be asked for again and are let go. No peer's events crowd out another's.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     LargeBinary,
     String,
     Table,
     bindparam,
     delete,
+    func,
     select,
     update,
 )
@@ -46,8 +49,10 @@ waiting_events = Table(
 Index("ix_waiting_events_room", waiting_events.c.room_id, waiting_events.c.peer)
 
 MOST_OF_A_PEER = 500
+MOST_BYTES_OF_A_ROOM = 8 << 20
 # Why events wait that were not tried, because others of their room were.
 UNKNOWN = "MissingEvents"
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,43 @@ class Arrival:
     peer: ServerName
     since: int
     reason: str
+    most: int = MOST_OF_A_PEER  # how many events of this peer may wait in this room
 
 
-_OF_ROOM = (
-    select(waiting_events.c.peer, waiting_events.c.pdu)
+def _turn_of(first: ColumnElement[Any]) -> ColumnElement[int]:
+    """Which of its peer's events one is, so that peers take turns."""
+    return func.row_number().over(
+        partition_by=waiting_events.c.peer, order_by=(first, waiting_events.c.event_id)
+    )
+
+
+_IN_TURNS = (
+    select(
+        waiting_events.c.peer,
+        waiting_events.c.pdu,
+        _turn_of(waiting_events.c.depth.asc()).label("turn"),
+    )
     .where(waiting_events.c.room_id == bindparam("room_id"))
-    .order_by(waiting_events.c.depth, waiting_events.c.event_id)
+    .subquery()
+)
+_OF_ROOM = (
+    select(_IN_TURNS.c.peer, _IN_TURNS.c.pdu)
+    .order_by(_IN_TURNS.c.turn, _IN_TURNS.c.peer)
     .limit(bindparam("limit"))
+)
+_BYTES = select(func.coalesce(func.sum(func.length(waiting_events.c.pdu)), 0)).where(
+    waiting_events.c.room_id == bindparam("room_id")
+)
+_SIZES = (
+    select(waiting_events.c.event_id, func.length(waiting_events.c.pdu).label("size"))
+    .where(waiting_events.c.room_id == bindparam("room_id"))
+    .order_by(_turn_of(waiting_events.c.depth.desc()), waiting_events.c.peer)
+)
+_PEERS = (
+    select(waiting_events.c.peer)
+    .where(waiting_events.c.room_id == bindparam("room_id"))
+    .distinct()
+    .order_by(waiting_events.c.peer)
 )
 _ROOMS = select(waiting_events.c.room_id).distinct().order_by(waiting_events.c.room_id)
 _TOO_MANY = (
@@ -106,9 +141,23 @@ def save_events(work: UnitOfWork, arrival: Arrival, several: Iterable[Event]) ->
         for event in several
     ]
     work.upsert_many(waiting_events, rows, changes=("reason",))
-    kept = {"room_id": arrival.room_id, "peer": arrival.peer, "most": MOST_OF_A_PEER}
+    kept = {"room_id": arrival.room_id, "peer": arrival.peer, "most": arrival.most}
     delete_events(work, [row.event_id for row in work.all(_TOO_MANY, kept)])
+    _keep_within_bytes(work, arrival.room_id)
     work.wake(wake_ups.WAITING_EVENTS)
+
+
+def _keep_within_bytes(work: UnitOfWork, room_id: RoomId) -> None:
+    """Let go of what is too much for a room: the peers keep their newest, in turns."""
+    held = {"room_id": room_id}
+    if (work.scalar(_BYTES, held) or 0) <= MOST_BYTES_OF_A_ROOM:
+        return
+    kept, let_go = 0, []
+    for row in work.all(_SIZES, held):
+        kept += row.size
+        if kept > MOST_BYTES_OF_A_ROOM:
+            let_go.append(EventId(row.event_id))
+    delete_events(work, let_go)
 
 
 def save_reason(work: UnitOfWork, event_ids: Collection[EventId], reason: str) -> None:
@@ -119,7 +168,7 @@ def save_reason(work: UnitOfWork, event_ids: Collection[EventId], reason: str) -
 def events_of(
     view: View, room_id: RoomId, version: RoomVersion, limit: int
 ) -> list[tuple[ServerName, Event]]:
-    """What waits in a room, the oldest first, each with the peer that it came from."""
+    """What waits in a room, each with the peer that it came from: each one's oldest, in turns."""
     rows = view.all(_OF_ROOM, {"room_id": room_id, "limit": limit})
     return [
         (ServerName(row.peer), matrix_events.parse(canonical_json.decode(row.pdu), version))
@@ -142,10 +191,28 @@ def peers_unanswered(view: View) -> frozenset[ServerName]:
     return frozenset(ServerName(row.peer) for row in view.all(_UNANSWERED))
 
 
+def peers_of(view: View, room_id: RoomId) -> list[ServerName]:
+    """The peers whose events of a room wait."""
+    return [ServerName(row.peer) for row in view.all(_PEERS, {"room_id": room_id})]
+
+
 def delete_events(work: UnitOfWork, event_ids: Collection[EventId]) -> None:
     """These have their place now, or were refused it."""
-    if event_ids:
-        work.execute(_DELETE, {"event_ids": list(event_ids)})
+    gone = list(event_ids)
+    for start in range(0, len(gone), _AT_ONCE):
+        work.execute(_DELETE, {"event_ids": gone[start : start + _AT_ONCE]})
+
+
+def delete_peer(
+    work: UnitOfWork, peer: ServerName, room_id: RoomId | None = None, before: int | None = None
+) -> None:
+    """Let go of what came from a peer: all of it, or of one room, or before a moment."""
+    gone = delete(waiting_events).where(waiting_events.c.peer == peer)
+    if room_id is not None:
+        gone = gone.where(waiting_events.c.room_id == room_id)
+    if before is not None:
+        gone = gone.where(waiting_events.c.since < before)
+    work.execute(gone)
 
 
 def delete_room(work: UnitOfWork, room_id: RoomId) -> None:

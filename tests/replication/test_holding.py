@@ -1,7 +1,5 @@
 """An event whose past we lack is kept and asked about until it has its place."""
 
-import pytest
-
 from federation.replication.holding import Holding
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
@@ -132,16 +130,13 @@ async def test_a_server_that_never_joins_gains_nothing_by_it(trio: Trio) -> None
     assert waiting_in(alice, room_id) == {}
 
 
-async def test_too_many_leave_the_newest_which_lead_to_all(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_leave_the_newest_which_lead_to_all(pair: Pair) -> None:
     alice, bob = pair
     room_id = await room_of_two(alice, bob)
     del bob.reachable[alice.name]
     said = [await bob.say(room_id, str(number)) for number in range(6)]
     several = [stored_at(bob, one).event for one in said[1:]]
-    monkeypatch.setattr(waiting_events, "MOST_OF_A_PEER", 2)
-    arrival = waiting_events.Arrival(room_id, bob.name, 0, "test")
+    arrival = waiting_events.Arrival(room_id, bob.name, 0, "test", most=2)
     await alice.database.write(lambda work: waiting_events.save_events(work, arrival, several))
     assert set(waiting_in(alice, room_id)) == set(said[-2:])
     await holding_of(alice).try_room(room_id)
