@@ -8,7 +8,6 @@ from homeserver.storage.database import Database
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
-
 # How exact the stored moment has to be: a poll that hears the peer every minute writes nothing.
 _EXACT_MS = 3_600_000
 
