@@ -8,7 +8,7 @@ from federation.replication import events as intake
 from federation.replication import holding
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
-from homeserver.matrix.identifiers import EventId, RoomId
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.rooms import drafting
 from homeserver.rooms.drafting import Intent
 from homeserver.storage import waiting_events
@@ -140,7 +140,7 @@ async def test_a_room_s_bytes_are_shared_among_the_peers(
     ]
     monkeypatch.setattr(waiting_events, "MOST_BYTES_OF_A_ROOM", 4_000)
     for name, several in (("x.example", events[:2]), ("y.example", events[2:])):
-        arrival = waiting_events.Arrival(room_id, name, 0, "test")
+        arrival = waiting_events.Arrival(room_id, ServerName(name), 0, "test")
         await alice.database.write(
             lambda work, at=arrival, some=several: waiting_events.save_events(work, at, some)  # type: ignore[misc]
         )
