@@ -28,6 +28,8 @@ MAIN_THREAD = "main"
 
 _MOST_HOPS = 3
 _TAKEN_IN_AT_ONCE = 500
+# One for each thread, and the two that are of none. Who reads more threads has read the old ones.
+_MOST_OF_A_READER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,27 @@ def take_in_receipts(work: UnitOfWork, peer: ServerName, edu: JsonObject) -> int
     Spec: server-server-api#receipts
     """
     kept = 0
+    readers: set[tuple[RoomId, UserId]] = set()
     for receipt in islice(_told(edu), _TAKEN_IN_AT_ONCE):
         if identifiers.server_of(receipt.user_id) != peer:
             continue
-        if audience.is_heard(work, receipt.room_id, receipt.user_id):
+        if audience.is_heard(work, receipt.room_id, receipt.user_id) and _is_known(work, receipt):
             kept += ephemeral.save_receipt(work, _placed(work, receipt))
+            readers.add((receipt.room_id, receipt.user_id))
+    for room_id, user_id in readers:
+        ephemeral.keep_newest_receipts(work, room_id, user_id, _MOST_OF_A_READER)
     return kept
+
+
+def _is_known(view: View, receipt: Receipt) -> bool:
+    """Whether event and thread are of the room: what is not could be made up without end."""
+    named = {receipt.event_id}
+    if receipt.thread_id not in (None, MAIN_THREAD):
+        named.add(EventId(str(receipt.thread_id)))
+    found = events.load_bodies(view, named)
+    return named == found.keys() and all(
+        event.room_id == receipt.room_id for event in found.values()
+    )
 
 
 def _check(marker: Marker) -> None:

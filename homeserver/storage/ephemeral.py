@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
+    delete,
     select,
 )
 
@@ -84,6 +85,13 @@ _ONE_RECEIPT = select(receipts).where(
 _OWN_RECEIPTS = select(receipts).where(
     receipts.c.room_id == bindparam("room_id"), receipts.c.user_id == bindparam("user_id")
 )
+_NEWEST_TOO_MANY = (
+    select(receipts.c.position)
+    .where(receipts.c.room_id == bindparam("room_id"), receipts.c.user_id == bindparam("user_id"))
+    .order_by(receipts.c.position.desc())
+    .limit(1)
+    .offset(bindparam("most"))
+)
 _OWN_RECEIPTS_IN = select(receipts).where(
     listing.among(receipts.c.room_id, "room_ids"), receipts.c.user_id == bindparam("user_id")
 )
@@ -131,6 +139,15 @@ def save_receipt(work: UnitOfWork, receipt: Receipt) -> bool:
     work.upsert(receipts, key | values)
     work.wake(wake_ups.SYNC)
     return True
+
+
+def keep_newest_receipts(work: UnitOfWork, room_id: RoomId, user_id: UserId, most: int) -> None:
+    """Delete what a user's receipts in a room are more than so many, the oldest first."""
+    key = {"room_id": room_id, "user_id": user_id, "most": most}
+    oldest = work.scalar(_NEWEST_TOO_MANY, key)
+    if oldest is not None:
+        mine = (receipts.c.room_id == room_id) & (receipts.c.user_id == user_id)
+        work.execute(delete(receipts).where(mine, receipts.c.position <= oldest))
 
 
 def receipts_since(view: View, after: int, until: int) -> list[Receipt]:

@@ -6,7 +6,7 @@ from homeserver.ephemeral import take_in_presence, take_in_receipts
 from homeserver.ephemeral.receipts import Marker
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import frames
+from homeserver.storage import ephemeral, frames
 from tests.sync.alice import ALICE, BOB, CAROL, Alice
 
 BOBS = ServerName("bob.test")
@@ -135,15 +135,19 @@ async def test_a_peers_receipt_is_shown(alice: Alice) -> None:
 @pytest.mark.parametrize(
     ("peer", "edu"),
     [
-        (STRANGERS, receipt_of("{room}", BOB, "$x")),  # speaks for somebody else's user
-        (BOBS, receipt_of("{room}", ALICE, "$x")),
-        (BOBS, receipt_of("{room}", CAROL, "$x")),  # is not in the room
-        (BOBS, receipt_of("!no:where", BOB, "$x")),
+        (STRANGERS, receipt_of("{room}", BOB, "$event")),  # speaks for somebody else's user
+        (BOBS, receipt_of("{room}", ALICE, "$event")),
+        (BOBS, receipt_of("{room}", CAROL, "$event")),  # is not in the room
+        (BOBS, receipt_of("!no:where", BOB, "$event")),
         (BOBS, receipt_of("{room}", BOB, "x")),
-        (BOBS, receipt_of("{room}", BOB, "$x", ts=-1)),
-        (BOBS, receipt_of("{room}", BOB, "$x", ts=1.5)),
-        (BOBS, receipt_of("{room}", BOB, "$x", thread_id=5)),
-        (BOBS, receipt_of("{room}", "bob", "$x")),
+        (BOBS, receipt_of("{room}", BOB, "$unknown")),
+        (BOBS, receipt_of("{room}", BOB, "$elsewhere")),
+        (BOBS, receipt_of("{room}", BOB, "$event", thread_id="$unknown")),
+        (BOBS, receipt_of("{room}", BOB, "$event", thread_id="$elsewhere")),
+        (BOBS, receipt_of("{room}", BOB, "$event", ts=-1)),
+        (BOBS, receipt_of("{room}", BOB, "$event", ts=1.5)),
+        (BOBS, receipt_of("{room}", BOB, "$event", thread_id=5)),
+        (BOBS, receipt_of("{room}", "bob", "$event")),
         (BOBS, {"content": []}),
         (BOBS, {"content": {"{room}": {"m.read": {BOB: []}}}}),
         (BOBS, {}),
@@ -153,8 +157,26 @@ async def test_a_peer_speaks_for_its_own_users_in_their_rooms_only(
     alice: Alice, peer: ServerName, edu: JsonObject
 ) -> None:
     room_id = await with_bob(alice)
-    told = orjson.loads(orjson.dumps(edu).replace(b"{room}", room_id.encode()))
+    places = {
+        "{room}": room_id,
+        "$event": await alice.say(room_id, "hello"),
+        "$elsewhere": await alice.say(await alice.create(), "hello"),
+    }
+    text = orjson.dumps(edu).decode()
+    for place, value in places.items():
+        text = text.replace(place, value)
+    told = orjson.loads(text)
     assert await alice.database.write(lambda work: take_in_receipts(work, peer, told)) == 0
+
+
+async def test_a_peers_receipts_in_a_room_are_bounded(alice: Alice) -> None:
+    room_id = await with_bob(alice)
+    said = [await alice.say(room_id, f"thread {number}") for number in range(220)]
+    for event_id in said:
+        edu = receipt_of(room_id, BOB, event_id, thread_id=event_id)
+        await alice.database.write(lambda work, edu=edu: take_in_receipts(work, BOBS, edu))  # type: ignore[misc]
+    kept = alice.database.read(lambda view: ephemeral.receipts_of_user(view, room_id, BOB))
+    assert sorted(one.event_id for one in kept) == sorted(said[20:])
 
 
 async def test_typing_is_shown_and_ends(alice: Alice) -> None:
