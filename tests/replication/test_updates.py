@@ -1,6 +1,7 @@
 """What travels beside events: typing, receipts, presence, keys, messages, files, profiles."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -9,10 +10,10 @@ from homeserver import errors
 from homeserver.encryption.device_keys import DeviceKeys
 from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
-from homeserver.ephemeral import Receipts
+from homeserver.ephemeral import Receipts, audience
 from homeserver.ephemeral.receipts import Marker
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import EventId
+from homeserver.matrix.identifiers import EventId, ServerName
 from homeserver.media import Media
 from homeserver.storage import accounts, encryption, ephemeral, meetings, peers
 from homeserver.storage.meetings import AGREED, Meeting
@@ -48,6 +49,26 @@ async def test_typing_reaches_the_board_and_is_believed_of_ones_own_users_only(
         told = {"room_id": room_id, "user_id": user, "typing": True}
         await take_in(bob, alice.name, "transaction", edu("m.typing", told))
     assert bob.board.typists(room_id) == [alice.user]
+
+
+@pytest.mark.parametrize("grant", ["typing", "presence", "receipts"])
+async def test_what_belongs_to_a_moment_goes_only_where_it_is_granted(
+    pair: Pair, grant: str
+) -> None:
+    alice, bob = pair
+    room_id = await shared_room(alice, bob)
+
+    def set_grant(work: UnitOfWork, *, is_given: bool) -> list[ServerName]:
+        peer = peers.find_peer(work, bob.name)
+        assert peer is not None
+        peers.change_peer(work, bob.name, grants=peer.grants | {grant: is_given})
+        sharing_rooms = audience.peers_sharing_rooms(work, alice.user, grant)
+        assert sharing_rooms == audience.peers_in(work, room_id, grant)
+        return sharing_rooms
+
+    for is_given in (True, False):
+        told = await alice.database.write(partial(set_grant, is_given=is_given))
+        assert told == ([bob.name] if is_given else [])
 
 
 async def test_receipts_arrive(pair: Pair) -> None:
