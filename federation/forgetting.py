@@ -4,7 +4,7 @@ from federation import issuing
 from federation.consent import Effect, Outcome
 from homeserver import crash_points
 from homeserver.crash_points import Point
-from homeserver.storage import channels, frames, invitations, peers
+from homeserver.storage import channels, frames, invitations, peers, waiting_events
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -20,6 +20,7 @@ def forget(work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
     if Effect.FORGET_PEER in outcome.effects:
         channels.delete_channel(work, peer.server_name)
         frames.delete_everything(work, peer.server_name)
+        waiting_events.delete_peer(work, peer.server_name)
         peers.change_peer(work, peer.server_name, granted={}, alarm=None)
         crash_points.reach(Point.PEER_FORGOTTEN)
     return forgotten

@@ -140,6 +140,7 @@ def forget_peer(work: UnitOfWork, server: ServerName) -> None:
         return  # only the rooms ended
     meetings.forget(work, server)
     meetings.delete_wishes(work, about=server)
+    meetings.delete_requests_via(work, server)
     invitations.void_introductions(work, peer.node_id, f"introduced by {server}")
     meetings.wish_again(work)
 

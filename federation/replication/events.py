@@ -19,7 +19,7 @@ from homeserver.matrix.room_versions import room_version
 from homeserver.ports import Clock
 from homeserver.storage import rooms, sharing, waiting_events
 from homeserver.storage.database import Database
-from homeserver.storage.unit_of_work import View
+from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.storage.waiting_events import Arrival
 
 # How much of what a newcomer says waits for somebody to tell us of the join.
@@ -86,13 +86,16 @@ class EventIntake:
         if not left:
             return
         metrics.bump("events_without_past", len(left))
-        is_inside = self._database.read(
-            lambda view: peer in rooms.servers_in_room(view, room_id, rooms.JOINED)
-        )
-        most = waiting_events.MOST_OF_A_PEER if is_inside else _MOST_OF_A_NEWCOMER
-        why = reason or waiting_events.UNKNOWN
-        arrival = Arrival(room_id, peer, self._clock.now_ms(), why, most)
-        await self._database.write(lambda work: waiting_events.save_events(work, arrival, left))
+        now = self._clock.now_ms()
+
+        def keep(work: UnitOfWork) -> None:
+            if access.is_carried(work, room_id, peer):  # it may have been revoked meanwhile
+                is_inside = peer in rooms.servers_in_room(work, room_id, rooms.JOINED)
+                most = waiting_events.MOST_OF_A_PEER if is_inside else _MOST_OF_A_NEWCOMER
+                arrival = Arrival(room_id, peer, now, reason or waiting_events.UNKNOWN, most)
+                waiting_events.save_events(work, arrival, left)
+
+        await self._database.write(keep)
 
 
 def _by_room(pdus: Sequence[Any]) -> dict[RoomId, list[Any]]:

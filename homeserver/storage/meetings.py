@@ -243,6 +243,11 @@ def load_requests(view: View) -> list[RoomRequest]:
     ]
 
 
+def delete_requests_via(work: UnitOfWork, server: ServerName) -> None:
+    """Nothing is entered any more through a server that was parted from."""
+    work.execute(delete(room_requests).where(room_requests.c.via == server))
+
+
 def delete_request(work: UnitOfWork, room_id: RoomId) -> None:
     """The room was entered, or the owner thought better of it."""
     work.execute(delete(room_requests).where(room_requests.c.room_id == room_id))

@@ -12,9 +12,33 @@ MAY_REMAIN = frozenset(
         *("peers", "audit", "notices", "invitations"),
         *("events", "states", "memberships", "server_stays", "rooms", "room_aliases"),
         *("hidden_senders", "stand_ins"),  # what is not to be shown of a room's history
+        *("relations", "room_media"),  # parts of a room's history, too
         "media",  # files that were opened, unless the owner asks to erase them
     }
 )
+# What is kept by peer and must go with it; every table with such a column is here or above.
+MUST_GO = frozenset(
+    {
+        *("channels", "in_flight", "inbox", "waiting_events", "inbound_groups", "group_shares"),
+        *("outbox_items", "outbox_losses", "outbox_newest", "outbox_rooms", "to_device_messages"),
+        *("device_lists", "deposit_rounds", "handshakes", "meetings", "wishes", "room_requests"),
+    }
+)
+_COLUMNS_OF_PEERS = frozenset({"peer", "server", "server_name", "via", "asker", "target"})
+
+
+# What other members of a room hand on about whoever is in it.
+TOLD_BY_OTHERS = frozenset({"known_cards"})
+
+
+def tables_by_peer(server: SimulatedServer) -> set[str]:
+    """The tables that have a column for a peer."""
+    with contextlib.closing(sqlite3.connect(server.directory / "homeserver.db")) as connection:
+        rows = connection.execute(
+            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c"
+            " WHERE t.type = 'table'"
+        )
+        return {table for table, column in rows.fetchall() if column in _COLUMNS_OF_PEERS}
 
 
 def tables_naming(server: SimulatedServer, *names: str) -> set[str]:

@@ -11,11 +11,13 @@ import pytest
 
 from homeserver import crash_points
 from homeserver.crash_points import Point
-from homeserver.matrix.identifiers import RoomId
+from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.rooms import state
-from homeserver.storage import room_state
+from homeserver.storage import meetings, room_state
+from homeserver.storage.meetings import RoomRequest
 from homeserver.storage.unit_of_work import View
 from homeserver.testing import census
+from homeserver.testing.adversaries import HostilePeer
 from homeserver.testing.client import Refused
 from homeserver.testing.crashing import CrashAfter, CrashAt
 from homeserver.testing.person import Person
@@ -80,6 +82,29 @@ async def test_nothing_is_left_and_nothing_moves(world: World, befriended: list[
     assert "anybody there?" not in await alice.texts(room_id)
     alice.forget_syncs()
     assert "invite" not in (await alice.sync())["rooms"]
+
+
+@simulated
+async def test_what_waits_for_its_past_goes_too(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    room_id = await _spend_a_day(world, alice, bob)
+    world.watch.spared.add("bob")
+    world.checks_itself = False
+    await HostilePeer(bob, alice).leave_waiting(room_id)
+    await world.pass_time(60)
+    server = ServerName(bob.server.server_name)
+    wish = RoomRequest(RoomId("!beyond:elsewhere.example"), server, "join", False, 0)
+    await alice.server.built.database.write(lambda work: meetings.save_request(work, wish))
+    assert {"waiting_events", "room_requests"} <= _left(alice, bob)
+    await alice.revoke(bob)
+    assert not {"waiting_events", "room_requests"} & _left(alice, bob)
+
+
+@simulated
+async def test_every_table_that_is_kept_by_peer_is_counted(world: World) -> None:
+    alice = await world.person("alice")
+    known = census.MUST_GO | census.MAY_REMAIN | census.TOLD_BY_OTHERS
+    assert census.tables_by_peer(alice.server) <= known
 
 
 @simulated
@@ -173,7 +198,7 @@ async def _crash_at(world: World, point: Point, rooms: str) -> None:
     assert of_bob == ("leave" if rooms == "eject" else "join")
     # What Carol's server told of the room since is hers, and its proofs of who Bob is.
     left = _left(alice, bob)
-    assert left <= census.MAY_REMAIN | {"cards"}, left - census.MAY_REMAIN
+    assert left <= census.MAY_REMAIN | census.TOLD_BY_OTHERS, left - census.MAY_REMAIN
 
 
 @simulated

@@ -108,6 +108,10 @@ class HostilePeer:
             operations[operation] = refuse
         await self.send_events([self._hanging(room_id) for _ in range(depth)])
 
+    async def leave_waiting(self, room_id: str) -> None:
+        """Events whose past nobody has."""
+        await self.send_events([self._hanging(room_id) for _ in range(3)])
+
     async def forge_auth(self, room_id: str) -> None:
         """Claims to power that nothing supports, each with auth events that do not fit."""
         power = {"users": {self._me: 100}, "users_default": 100}
