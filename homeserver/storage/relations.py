@@ -100,24 +100,21 @@ class Thread:
 
 
 _table = events.events
+_root = _table.alias("root_event")
+# Anybody can name any event; only what was said in its room relates to it.
 _shown = (
     select(relations, _table.c.position, _table.c.rank)
     .join(_table, _table.c.event_id == relations.c.event_id)
+    .join(_root, _root.c.event_id == relations.c.relates_to)
     .where(_table.c.position.is_not(None), _table.c.redacted_by.is_(None))
+    .where(_root.c.room_id == _table.c.room_id)
 )
-_TARGETS = (
-    select(relations.c.relates_to)
-    .where(listing.among(relations.c.relates_to, "targets"))
-    .distinct()
+_AMONG = listing.among(relations.c.relates_to, "targets")
+_TARGETS = select(relations.c.relates_to).where(_AMONG).distinct()
+_REPLACEMENTS = _shown.where(_AMONG, relations.c.rel_type == "m.replace").order_by(
+    relations.c.origin_server_ts, relations.c.event_id
 )
-_REPLACEMENTS = _shown.where(
-    listing.among(relations.c.relates_to, "targets"),
-    relations.c.rel_type == "m.replace",
-).order_by(relations.c.origin_server_ts, relations.c.event_id)
-_THREADED = _shown.where(
-    listing.among(relations.c.relates_to, "targets"),
-    relations.c.rel_type == "m.thread",
-)
+_THREADED = _shown.where(_AMONG, relations.c.rel_type == "m.thread")
 _IN_THREADS = (
     select(_table.c.event_id)
     .join(relations, relations.c.event_id == _table.c.event_id)
@@ -131,10 +128,9 @@ _IN_THREADS = (
     .order_by(_table.c.position.desc())
     .limit(bindparam("limit"))
 )
-_REFERENCES = _shown.where(
-    listing.among(relations.c.relates_to, "targets"),
-    relations.c.rel_type == "m.reference",
-).order_by(_table.c.position, _table.c.rank)
+_REFERENCES = _shown.where(_AMONG, relations.c.rel_type == "m.reference").order_by(
+    _table.c.position, _table.c.rank
+)
 _MOST_REFERENCES = 100
 _ANNOTATION = _shown.where(
     relations.c.relates_to == bindparam("target"),
@@ -167,7 +163,6 @@ _newest = (
     )
     .subquery()
 )
-_root = _table.alias("root_event")
 _written = relations.alias("written")
 _has_written = exists().where(
     _written.c.relates_to == _newest.c.root,

@@ -251,3 +251,20 @@ async def test_two_rooms_wished_for_in_the_same_millisecond_are_two(
     rooms = [await alice.create("12") for _ in range(3)]
 
     assert len(set(rooms)) == 3
+
+
+async def test_what_is_said_in_one_room_relates_to_nothing_in_another(alice: Server) -> None:
+    room_id, other = await alice.create(), await alice.create()
+    root = await alice.say(room_id, "original")
+    edited = {"rel_type": "m.replace", "event_id": root}
+    edit = await alice.say(
+        room_id, "* edited", **{"m.new_content": {"body": "edited"}, "m.relates_to": edited}
+    )
+    for kind in ("m.thread", "m.reference"):
+        await alice.say(other, kind, **{"m.relates_to": {"rel_type": kind, "event_id": root}})
+    await alice.say(
+        other, "* forged", **{"m.new_content": {"body": "forged"}, "m.relates_to": edited}
+    )
+    bundled = alice.timeline.event(alice.requester, room_id, root)["unsigned"]["m.relations"]
+    assert bundled.keys() == {"m.replace"}
+    assert bundled["m.replace"]["event_id"] == edit
