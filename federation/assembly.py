@@ -38,6 +38,7 @@ from homeserver.storage.database import Database
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 60.0
+_NOTE_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +147,4 @@ class Federation:
             except Exception:
                 metrics.bump("unexpected_errors")
                 logger.exception("could not note when peers were heard")
-            await self._clock.sleep(_RETRY_SECONDS)
+            await self._clock.sleep(_NOTE_SECONDS)
