@@ -55,7 +55,13 @@ def seen(
 ) -> list[StoredEvent]:
     """Those of these events that the peer may read whole."""
     eyes = _Eyes(view, room_id, peer)
-    return [stored for stored in found if stored.event.room_id == room_id and eyes.see(stored)]
+    return [stored for stored in found if is_of_room(view, room_id, stored) and eyes.see(stored)]
+
+
+def is_of_room(view: View, room_id: RoomId, stored: StoredEvent) -> bool:
+    """Whether an event is one of this room for everybody, and not for our own clients only."""
+    event = stored.event
+    return event.room_id == room_id and not veils.is_stand_in(view, room_id, event.event_id)
 
 
 def readable(
@@ -66,8 +72,7 @@ def readable(
     return [
         stored.event.pdu if eyes.see(stored) else matrix_events.redacted(stored.event).pdu
         for stored in found
-        if stored.event.room_id == room_id
-        and not veils.is_stand_in(view, room_id, stored.event.event_id)
+        if is_of_room(view, room_id, stored)
     ]
 
 

@@ -36,7 +36,7 @@ def answer_get_missing_events(view: View, peer: ServerName, body: JsonObject) ->
     before = [
         one
         for stored in latest.values()
-        if stored.event.room_id == asked.room_id
+        if access.is_of_room(view, asked.room_id, stored)
         for one in stored.event.prev_events
     ]
     known = {EventId(one) for one in asked.earliest_events} | latest.keys()
@@ -61,7 +61,7 @@ def _walk(
         fresh = [event_id for event_id in event_ids if event_id not in seen]
         seen.update(fresh)
         for stored in events.load_events(view, fresh).values():
-            if stored.event.room_id == room_id:
+            if access.is_of_room(view, room_id, stored):
                 heapq.heappush(waiting, (-stored.event.depth, stored.event.event_id, stored))
 
     found: list[StoredEvent] = []

@@ -142,6 +142,6 @@ def _before(view: View, room_id: RoomId, event_id: EventId) -> StateAt:
 
 def _event(view: View, room_id: RoomId, event_id: EventId) -> Event:
     stored = events.find_event(view, event_id)
-    if stored is None or stored.event.room_id != room_id:
+    if stored is None or not access.is_of_room(view, room_id, stored):
         raise errors.NotFound("There is no such event in that room.")
     return stored.event

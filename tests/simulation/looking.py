@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
+from homeserver.matrix.identifiers import ServerName
 from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 
@@ -42,3 +43,10 @@ def changes(events: list[dict[str, Any]], other: Person) -> list[str]:
         for one in events
         if one["type"] == "m.room.member" and one["state_key"] == other.user_id
     ]
+
+
+async def asked(asker: Person, whom: Person, operation: str, body: dict[str, Any]) -> Any:
+    """What another server answers to somebody's server."""
+    requests = asker.server.built.peers.federation.requests
+    server = ServerName(whom.server.server_name)
+    return (await requests.ask(server, operation, body)).body
