@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, select
 from sqlalchemy.pool import NullPool
 
 from homeserver import errors
-from homeserver.storage import tables, upgrading
+from homeserver.storage import prepared, tables, upgrading
 from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.storage.wake_ups import WakeUps
 
@@ -200,12 +200,12 @@ class Database:
 
     def _commit(self, group: list[_Waiting]) -> _Committed:
         work = UnitOfWork(self._writing, self._position)
-        self._writing.exec_driver_sql("BEGIN IMMEDIATE" if work.dialect == "sqlite" else "BEGIN")
+        prepared.plainly(self._writing, "BEGIN IMMEDIATE" if work.dialect == "sqlite" else "BEGIN")
         try:
             outcomes = [_Outcome(one.future, one.operation(work)) for one in group]
             if work.position != self._position:
                 work.upsert(tables.counters, {"name": "position", "value": work.position})
-            self._writing.exec_driver_sql("COMMIT")
+            prepared.plainly(self._writing, "COMMIT")
         except BaseException:
             with contextlib.suppress(exc.OperationalError):  # SQLite did it, if the disk is full
                 self._writing.exec_driver_sql("ROLLBACK")
@@ -255,6 +255,7 @@ def _engine(url: str) -> Engine:
         isolation_level="AUTOCOMMIT",  # transactions are begun and ended by hand, above
         connect_args={"check_same_thread": False} if url.startswith("sqlite") else {},
         insertmanyvalues_page_size=500,
+        hide_parameters=True,  # what an error holds may be logged
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)

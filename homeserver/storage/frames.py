@@ -18,8 +18,8 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    exists,
     func,
-    insert,
     select,
 )
 from sqlalchemy import update as update_table
@@ -107,13 +107,12 @@ class Newest:
 _ROOM = (outbox_rooms.c.peer == bindparam("peer")) & (
     outbox_rooms.c.room_id == bindparam("room_id")
 )
+_OF_PEER = outbox_rooms.c.peer == bindparam("peer")
+_IS_BEHIND = outbox_rooms.c.queued > outbox_rooms.c.acknowledged
 _QUEUED = select(outbox_rooms.c.queued).where(_ROOM)
 _WAITING_ROOMS = (
     select(outbox_rooms.c.room_id, outbox_rooms.c.acknowledged, outbox_rooms.c.queued)
-    .where(
-        outbox_rooms.c.peer == bindparam("peer"),
-        outbox_rooms.c.queued > outbox_rooms.c.acknowledged,
-    )
+    .where(_OF_PEER, _IS_BEHIND)
     .order_by(outbox_rooms.c.acknowledged)
     .limit(bindparam("limit"))
 )
@@ -132,7 +131,18 @@ _WAITING_NEWEST = (
     .where(outbox_newest.c.peer == bindparam("peer"))
     .limit(bindparam("limit"))
 )
-_INSERT_ITEM = insert(outbox_items)
+_HAS_WAITING = select(
+    exists().where(_OF_PEER, _IS_BEHIND)
+    | exists().where(outbox_items.c.peer == bindparam("peer"))
+    | exists().where(outbox_newest.c.peer == bindparam("peer"))
+)
+_COUNT_ROOMS = select(func.count()).where(_OF_PEER, _IS_BEHIND)
+_COUNT_NEWEST = select(func.count()).where(outbox_newest.c.peer == bindparam("peer"))
+_COUNT_LANES = (
+    select(outbox_items.c.lane, func.count())
+    .where(outbox_items.c.peer == bindparam("peer"))
+    .group_by(outbox_items.c.lane)
+)
 _SETTLE_ROOM = (
     update_table(outbox_rooms)
     .where(
@@ -141,6 +151,9 @@ _SETTLE_ROOM = (
         outbox_rooms.c.acknowledged < bindparam("position"),
     )
     .values(acknowledged=bindparam("position"))
+)
+_LOSSES = select(outbox_losses.c.lane, outbox_losses.c.lost).where(
+    outbox_losses.c.peer == bindparam("peer")
 )
 _SETTLE_ITEM = delete(outbox_items).where(outbox_items.c.number == bindparam("number_"))
 _SETTLE_NEWEST = delete(outbox_newest).where(
@@ -174,9 +187,10 @@ def queue_room(
 
 def queue_item(work: UnitOfWork, peer: ServerName, lane: str, kind: str, body: JsonObject) -> None:
     """Queue a control or to-device item. The oldest fall out beyond the bound, and are counted."""
-    values = {"peer": peer, "lane": lane, "kind": kind, "body": orjson.dumps(body)}
-    key = work.execute(_INSERT_ITEM, values).inserted_primary_key
-    if key is not None and key[0] % _PRUNE_EVERY == 0:
+    number = work.insert_numbered(
+        outbox_items, peer=peer, lane=lane, kind=kind, body=orjson.dumps(body)
+    )
+    if number % _PRUNE_EVERY == 0:
         prune_items(work, peer, lane, MOST_ITEMS)
     work.wake(outbox_topic(peer))
 
@@ -250,9 +264,7 @@ def drop_item(work: UnitOfWork, peer: ServerName, lane: str, number: int) -> Non
 
 def losses(view: View, peer: ServerName) -> dict[str, int]:
     """How many items of each lane never reached the peer."""
-    rows = view.all(
-        select(outbox_losses.c.lane, outbox_losses.c.lost).where(outbox_losses.c.peer == peer)
-    )
+    rows = view.all(_LOSSES, {"peer": peer})
     return {row[0]: row[1] for row in rows}
 
 
@@ -284,16 +296,7 @@ def waiting_newest(view: View, peer: ServerName, limit: int) -> list[Newest]:
 
 def has_waiting(view: View, peer: ServerName) -> bool:
     """Whether anything stored waits for a peer."""
-    one = {"peer": peer, "limit": 1}
-    return any(
-        view.one_or_none(statement, parameters) is not None
-        for statement, parameters in (
-            (_WAITING_ROOMS, one),
-            (_WAITING_ITEMS, one | {"lane": CONTROL}),
-            (_WAITING_ITEMS, one | {"lane": TO_DEVICE}),
-            (_WAITING_NEWEST, one),
-        )
-    )
+    return bool(view.scalar(_HAS_WAITING, {"peer": peer}))
 
 
 def settle_rooms(work: UnitOfWork, peer: ServerName, positions: dict[RoomId, int]) -> None:
@@ -319,18 +322,11 @@ def settle_newest(work: UnitOfWork, peer: ServerName, sent: Sequence[tuple[str, 
 
 def count_waiting(view: View, peer: ServerName) -> dict[str, int]:
     """How much waits for a peer: rooms, items by lane, and newest-only EDUs."""
-    lanes = view.all(
-        select(outbox_items.c.lane, func.count())
-        .where(outbox_items.c.peer == peer)
-        .group_by(outbox_items.c.lane)
-    )
-    behind = outbox_rooms.c.queued > outbox_rooms.c.acknowledged
-    rooms = select(func.count()).where(outbox_rooms.c.peer == peer, behind)
-    newest = select(func.count()).where(outbox_newest.c.peer == peer)
+    one = {"peer": peer}
     return {
-        "rooms": view.scalar(rooms) or 0,
-        "newest": view.scalar(newest) or 0,
-        **{row[0]: row[1] for row in lanes},
+        "rooms": view.scalar(_COUNT_ROOMS, one) or 0,
+        "newest": view.scalar(_COUNT_NEWEST, one) or 0,
+        **{row[0]: row[1] for row in view.all(_COUNT_LANES, one)},
     }
 
 
@@ -344,5 +340,5 @@ def delete_room(work: UnitOfWork, peer: ServerName, room_id: RoomId) -> None:
 def delete_everything(work: UnitOfWork, peer: ServerName) -> None:
     """Drop what waits for a peer and what came from it."""
     for table in (outbox_rooms, outbox_items, outbox_newest, outbox_losses):
-        work.execute(delete(table).where(table.c.peer == peer))
+        work.delete(table, peer=peer)
     inbox.delete_everything(work, peer)

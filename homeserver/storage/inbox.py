@@ -47,6 +47,7 @@ class StoredFrame:
 _NEXT_FRAMES = (
     select(inbox).where(inbox.c.peer == bindparam("peer")).order_by(inbox.c.number)
 ).limit(bindparam("limit"))
+_COUNT = select(func.count()).where(inbox.c.peer == bindparam("peer"))
 _DELETE_FRAME = delete(inbox).where(inbox.c.number == bindparam("number_"))
 
 
@@ -81,9 +82,9 @@ def delete_frame(work: UnitOfWork, number: int) -> None:
 
 def count_frames(view: View, peer: ServerName) -> int:
     """How many frames of a peer wait to be worked off."""
-    return view.scalar(select(func.count()).where(inbox.c.peer == peer)) or 0
+    return view.scalar(_COUNT, {"peer": peer}) or 0
 
 
 def delete_everything(work: UnitOfWork, peer: ServerName) -> None:
     """Drop what came from a peer."""
-    work.execute(delete(inbox).where(inbox.c.peer == peer))
+    work.delete(inbox, peer=peer)

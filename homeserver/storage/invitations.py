@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    bindparam,
     delete,
     or_,
     select,
@@ -106,9 +107,13 @@ class Handshake:
     room_id: str | None = None
 
 
+_INVITATION = select(invitations).where(invitations.c.intake == bindparam("intake"))
+_HANDSHAKE = select(handshakes).where(handshakes.c.key == bindparam("key"))
+
+
 def find_invitation(view: View, intake: str) -> Invitation | None:
     """The invitation with this intake address."""
-    row = view.one_or_none(select(invitations).where(invitations.c.intake == intake))
+    row = view.one_or_none(_INVITATION, {"intake": intake})
     return None if row is None else _invitation(row)
 
 
@@ -126,12 +131,12 @@ def save_invitation(work: UnitOfWork, invitation: Invitation) -> None:
 
 def change_invitation(work: UnitOfWork, intake: str, **changes: Any) -> None:
     """Change some columns of an invitation."""
-    work.execute(update_table(invitations).where(invitations.c.intake == intake).values(**changes))
+    work.change(invitations, {"intake": intake}, changes)
 
 
 def find_handshake(view: View, key: str) -> Handshake | None:
     """One handshake."""
-    row = view.one_or_none(select(handshakes).where(handshakes.c.key == key))
+    row = view.one_or_none(_HANDSHAKE, {"key": key})
     return None if row is None else Handshake(*row)
 
 

@@ -131,8 +131,7 @@ _IS_CARRIED = _CARRIERS.where(peers.c.server_name == bindparam("server"))
 
 def load_policy(view: View) -> str | None:
     """What the owner's settings say about strangers; None where nobody deals with peers."""
-    column = tables.counters.c
-    value = view.scalar(select(column.value).where(column.name == _POLICY))
+    value = view.scalar(tables.COUNTER, {"name": _POLICY})
     return None if value is None else POLICIES[int(value)]
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    bindparam,
     delete,
     select,
 )
-from sqlalchemy import update as update_table
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
@@ -70,21 +70,21 @@ class NoticeRoom:
     read_until: int
 
 
+_ROOM = select(notice_rooms).where(notice_rooms.c.user_id == bindparam("user_id"))
+_DELETE_UP_TO = delete(notices).where(notices.c.number <= bindparam("number_"))
+
+
 def tell_owner(work: UnitOfWork, at: int, kind: str, node_id: str, content: JsonObject) -> None:
     """Add a notice and wake whoever shows them. Only the newest thousand are kept."""
-    result = work.execute(
-        notices.insert(),
-        {
-            "at": at,
-            "kind": kind,
-            "node_id": node_id,
-            "content": orjson.dumps(content),
-            "is_told": False,
-        },
+    number = work.insert_numbered(
+        notices,
+        at=at,
+        kind=kind,
+        node_id=node_id,
+        content=orjson.dumps(content),
+        is_told=False,
     )
-    key = result.inserted_primary_key
-    if key is not None:
-        work.execute(delete(notices).where(notices.c.number <= key[0] - _MOST))
+    work.execute(_DELETE_UP_TO, {"number_": number - _MOST})
     work.wake(wake_ups.NOTICES)
 
 
@@ -103,7 +103,7 @@ def newest(view: View, limit: int = 100) -> list[Notice]:
 def mark_told(work: UnitOfWork, number: int, event_id: EventId | None = None) -> None:
     """The owner has been shown this notice, by a message of that ID."""
     told = {"is_told": True, "event_id": event_id}
-    work.execute(update_table(notices).where(notices.c.number == number).values(**told))
+    work.change(notices, {"number": number}, told)
 
 
 def find_by_event(view: View, event_id: EventId) -> Notice | None:
@@ -114,7 +114,7 @@ def find_by_event(view: View, event_id: EventId) -> Notice | None:
 
 def find_room(view: View, user_id: UserId) -> NoticeRoom | None:
     """The room in which a user is told things."""
-    row = view.one_or_none(select(notice_rooms).where(notice_rooms.c.user_id == user_id))
+    row = view.one_or_none(_ROOM, {"user_id": user_id})
     return None if row is None else NoticeRoom(*row)
 
 

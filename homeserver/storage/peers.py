@@ -16,10 +16,8 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
-    delete,
     select,
 )
-from sqlalchemy import update as update_table
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
@@ -94,6 +92,7 @@ _BY_NODE = select(peers).where(peers.c.node_id == bindparam("node_id"))
 _STANDING = select(peers.c.standing, peers.c.alarm).where(
     peers.c.server_name == bindparam("server_name")
 )
+_ALL = select(peers).order_by(peers.c.connected_at, peers.c.server_name)
 _CONNECTED = select(peers.c.server_name).where(peers.c.standing.in_(CONNECTED))
 
 
@@ -119,7 +118,7 @@ def find_node(view: View, node_id: str) -> Peer | None:
 
 def load_peers(view: View) -> list[Peer]:
     """Every peer and tombstone, oldest connection first."""
-    rows = view.all(select(peers).order_by(peers.c.connected_at, peers.c.server_name))
+    rows = view.all(_ALL)
     return [_peer(row) for row in rows]
 
 
@@ -134,12 +133,12 @@ def change_peer(work: UnitOfWork, server_name: ServerName, **changes: Any) -> No
     values = {
         name: orjson.dumps(value) if name in _JSON else value for name, value in changes.items()
     }
-    work.execute(update_table(peers).where(peers.c.server_name == server_name).values(**values))
+    work.change(peers, {"server_name": server_name}, values)
 
 
 def delete_peer(work: UnitOfWork, server_name: ServerName) -> None:
     """Forget somebody with whom nothing came about."""
-    work.execute(delete(peers).where(peers.c.server_name == server_name))
+    work.delete(peers, server_name=server_name)
 
 
 def connected_servers(view: View) -> frozenset[ServerName]:
@@ -161,8 +160,7 @@ def is_active(view: View, server_name: ServerName) -> bool:
 
 def is_everything_paused(view: View) -> bool:
     """Whether the owner paused the whole server."""
-    column = tables.counters.c
-    return bool(view.scalar(select(column.value).where(column.name == _EVERYTHING_PAUSED)))
+    return bool(view.scalar(tables.COUNTER, {"name": _EVERYTHING_PAUSED}))
 
 
 def pause_everything(work: UnitOfWork, *, is_paused: bool) -> None:

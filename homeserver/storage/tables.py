@@ -3,7 +3,21 @@
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Insert, Integer, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Delete,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite.dml import Insert as SqliteInsert
 
 metadata = MetaData(
@@ -24,6 +38,22 @@ counters = Table(
     Column("name", String, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+COUNTER = select(counters.c.value).where(counters.c.name == bindparam("name"))
+
+
+@lru_cache(maxsize=512)
+def change(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Update:
+    """Change columns where the columns of the key, given with `_` behind their names, are so."""
+    where = [table.c[name] == bindparam(f"{name}_") for name in key]
+    values: dict[str, Any] = {name: bindparam(name) for name in columns}
+    return update(table).where(*where).values(values)
+
+
+@lru_cache(maxsize=512)
+def delete_where(table: Table, key: tuple[str, ...]) -> Delete:
+    """Delete where these columns are so."""
+    return delete(table).where(*(table.c[name] == bindparam(name) for name in key))
 
 
 @lru_cache(maxsize=512)

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import (
-    Connection,
-    CursorResult,
-    Dialect,
-    Executable,
-    Row,
-    Select,
-    Table,
-    exc,
-    insert,
-)
+from sqlalchemy import Connection, Dialect, Executable, Insert, Row, Select, Table, exc, insert
 
-from homeserver.storage import tables
+from homeserver.storage import prepared, tables
+
+
+class Ran(Protocol):
+    """What a statement has done."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
 
 
 @lru_cache(maxsize=128)
@@ -34,6 +33,7 @@ class View:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._driver = prepared.driver_of(connection)
 
     @property
     def dialect(self) -> str:
@@ -49,15 +49,21 @@ class View:
         self,
         statement: Executable,
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    ) -> CursorResult[Any]:
-        """Run one statement; a sequence of parameters runs it once for each."""
-        return self._connection.execute(statement, parameters)
+    ) -> Ran:
+        """Run one statement that writes; a sequence of parameters runs it once for each."""
+        known = self._find(statement, parameters)
+        if known is None or self._driver is None:
+            return self._connection.execute(statement, parameters)
+        return known.change(self._driver, parameters)
 
     def all(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         """Every row."""
-        return self._connection.execute(statement, parameters).all()
+        known = self._find(statement, parameters)
+        if known is None or self._driver is None:
+            return self._connection.execute(statement, parameters).all()
+        return known.all(self._driver, parameters)
 
     def raw(
         self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
@@ -84,11 +90,24 @@ class View:
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Row[*tuple[Any, ...]] | None:
         """The first row, if there is one."""
-        return self._connection.execute(statement, parameters).first()
+        known = self._find(statement, parameters)
+        if known is None or self._driver is None:
+            return self._connection.execute(statement, parameters).first()
+        return known.first(self._driver, parameters)
 
     def scalar(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row, or None."""
-        return self._connection.execute(statement, parameters).scalar()
+        row = self.one_or_none(statement, parameters)
+        return None if row is None else row[0]
+
+    def _find(
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    ) -> prepared.Prepared | None:
+        if self._driver is None:
+            return None
+        return prepared.find(statement, parameters, self._connection.dialect)
 
 
 class UnitOfWork(View):
@@ -130,12 +149,29 @@ class UnitOfWork(View):
 
     def insert(self, table: Table, **values: Any) -> None:
         """Add one row."""
-        self._connection.execute(insert(table), values)
+        self.execute(_insert(table, tuple(values)), values)
+
+    def insert_numbered(self, table: Table, **values: Any) -> int:
+        """Add one row to a table that numbers its rows; the row's number."""
+        added = self._connection.execute(_insert(table, tuple(values)), values)
+        key = added.inserted_primary_key
+        if key is None:
+            raise ValueError(f"{table.name} has no number")
+        return int(key[0])
 
     def insert_many(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add several rows of the same columns in one statement."""
         if rows:
-            self._connection.execute(insert(table), rows)
+            self.execute(_insert(table, tuple(rows[0])), rows)
+
+    def change(self, table: Table, key: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+        """Change columns of the rows that have these values in other columns."""
+        values = dict(changes) | {f"{name}_": value for name, value in key.items()}
+        self.execute(tables.change(table, tuple(key), tuple(changes)), values)
+
+    def delete(self, table: Table, **key: Any) -> int:
+        """Delete the rows that have these values in these columns; how many there were."""
+        return self.execute(tables.delete_where(table, tuple(key)), key).rowcount
 
     def upsert(
         self, table: Table, values: Mapping[str, Any], changes: Sequence[str] | None = None
@@ -155,4 +191,10 @@ class UnitOfWork(View):
         statement = tables.upsert(
             table, self.dialect, tuple(rows[0]), None if changes is None else tuple(changes)
         )
-        self._connection.execute(statement, rows if len(rows) > 1 else rows[0])
+        self.execute(statement, rows if len(rows) > 1 else rows[0])
+
+
+@lru_cache(maxsize=512)
+def _insert(table: Table, _columns: tuple[str, ...]) -> Insert:
+    """One statement for each set of columns, so that it is prepared once."""
+    return insert(table)

@@ -124,7 +124,7 @@ def save_device_keys(work: UnitOfWork, keys: DeviceKeys) -> None:
 
 def replace_device_keys(work: UnitOfWork, user_id: UserId, keys: Sequence[DeviceKeys]) -> None:
     """Make these the only devices of a peer's user."""
-    work.execute(delete(device_keys).where(device_keys.c.user_id == user_id))
+    work.delete(device_keys, user_id=user_id)
     work.insert_many(device_keys, [asdict(one) for one in keys])
 
 
@@ -148,7 +148,7 @@ def replace_cross_signing_keys(
     work: UnitOfWork, user_id: UserId, keys: Mapping[str, bytes]
 ) -> None:
     """Make these, by usage, the only cross-signing keys of a peer's user."""
-    work.execute(delete(cross_signing_keys).where(cross_signing_keys.c.user_id == user_id))
+    work.delete(cross_signing_keys, user_id=user_id)
     work.insert_many(
         cross_signing_keys,
         [{"user_id": user_id, "usage": usage, "key_json": one} for usage, one in keys.items()],

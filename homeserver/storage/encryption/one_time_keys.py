@@ -296,7 +296,7 @@ def replace_keys_of_user(
 ) -> None:
     """Make these the only keys to hand out for a peer's user."""
     for table in (one_time_keys, fallback_keys):
-        work.execute(delete(table).where(table.c.user_id == user_id))
+        work.delete(table, user_id=user_id)
     save_one_time_keys(work, one_time)
     save_fallback_keys(work, fallback)
 
