@@ -1,3 +1,6 @@
+import pytest
+from sqlalchemy import exc, text
+
 from homeserver.matrix.identifiers import DeviceId, EventId, RoomId
 from homeserver.storage import caches, events, gaps, relations
 from homeserver.storage.database import Database
@@ -216,3 +219,10 @@ async def test_a_nul_in_a_text_is_no_obstacle(database: Database) -> None:
             and not relations.is_annotated(view, "$ab", ALICE, "x\0", "\0")
         )
     )
+
+
+async def test_an_error_of_the_driver_is_told_like_every_other(database: Database) -> None:
+    await database.write(lambda work: work.execute(text("ALTER TABLE events RENAME TO gone")))
+
+    with pytest.raises(exc.DBAPIError):
+        database.read(lambda view: events.load_events(view, (EventId("$1"),)))

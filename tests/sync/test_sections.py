@@ -150,3 +150,14 @@ async def test_leaving_a_room_that_was_forgotten_is_told_once(alice: Alice) -> N
     assert "rooms" not in await alice.sync(answer["next_batch"])
     everything = await alice.sync(filter={"room": {"include_leave": True}})
     assert "rooms" not in everything
+
+
+async def test_a_first_answer_has_every_room_however_many(alice: Alice) -> None:
+    created = {await alice.create(name=f"Room {number}") for number in range(12)}
+
+    rooms_told = (await alice.sync())["rooms"]["join"]
+
+    assert rooms_told.keys() == created
+    assert all(
+        ("m.room.name", "") in keys(one["timeline"]["events"]) for one in rooms_told.values()
+    )
