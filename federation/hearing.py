@@ -9,7 +9,7 @@ from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 # How exact the stored moment has to be: a poll that hears the peer every minute writes nothing.
-_EXACT_MS = 3_600_000
+_EXACT_MS = 6 * 3_600_000
 
 
 class Hearing:
