@@ -15,7 +15,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
 from homeserver.ports import Clock, PeerNetwork, Requester
-from homeserver.rooms import drafting, outside, state, summaries
+from homeserver.rooms import drafting, outside, summaries, veils
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.summaries import Onlooker
@@ -167,12 +167,15 @@ class Spaces:
         room = rooms.find_room(view, room_id)
         if room is None or not drafting.is_inside(view, room_id, self._local):
             return None
-        summary = summaries.summarise(view, room)
+        if not summaries.may_hear_of(view, room, onlooker):
+            return None
+        summary = summaries.summarise(view, room, onlooker)
         if not summaries.may_see(view, summary, onlooker):
             return None
         current = room_state.load_state(view, room.current_state_id)
-        keys = [key for key in current if key[0] == _CHILD]
-        children = state.load_entries(view, current, keys[: summaries.MOST_CHILDREN]).values()
+        named = [event_id for key, event_id in current.items() if key[0] == _CHILD]
+        user_id = onlooker.user_id or UserId("")
+        children = veils.shown_entries(view, user_id, room_id, named[: summaries.MOST_CHILDREN])
         return summary | {
             "children_state": [_stripped(one) for one in children if _via(one.content)]
         }

@@ -64,6 +64,16 @@ def shown_state(view: View, room_id: RoomId, then: StateMap, position: int) -> S
     return MappingProxyType(changed)
 
 
+def shown_entries(
+    view: View, user_id: UserId, room_id: RoomId, several: Iterable[EventId]
+) -> list[Event]:
+    """Some entries of a room's state, memberships aside, as they are shown."""
+    wanted = list(several)
+    if hiding.find_veil(view, room_id) is None:
+        return list(events.load_bodies(view, wanted).values())
+    return [one.event for one in shown(view, user_id, events.load_events(view, wanted).values())]
+
+
 def is_hidden(view: View, room_id: RoomId, user_id: str) -> bool:
     """Whether somebody is shown as out of a room now, whatever the room says."""
     veil = hiding.find_veil(view, room_id)

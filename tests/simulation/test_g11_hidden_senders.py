@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver import errors
 from homeserver.testing.client import Refused
 from homeserver.testing.fast_ratchets import FastRatchets
 from homeserver.testing.person import Person
@@ -202,3 +203,79 @@ async def test_counts_threads_and_edits_leave_him_out(world: World, three: list[
     assert [one["sender"] for one in chunk] == [carol.user_id]
     room = (await alice.sync())["rooms"]["join"][room_id]
     assert room["unread_notifications"]["notification_count"] == 2
+
+
+@simulated
+async def test_neither_spaces_nor_lists_nor_search_tell_what_he_set(
+    world: World, three: list[Person]
+) -> None:
+    alice, bob, carol = three
+    listed = await world.room(alice)
+    space = await world.room(alice, bob, carol, creation_content={"type": "m.space"})
+    levels = {"users": {bob.user_id: 90}, "events": {"m.space.child": 0}}
+    await alice.set_state(space, "m.room.power_levels", "", levels)
+    await world.settle()
+    await alice.revoke(bob)
+    await looking.catch_up(alice)
+    child = {"via": ["words.example"], "order": "words"}
+    await bob.set_state(space, "m.space.child", listed, child)
+    await bob.set_state(space, "m.room.topic", "", {"topic": "words of his"})
+    await bob.set_state(space, "m.room.name", "", {"name": "words of his"})
+    await world.settle()
+    said = await carol.say(space, "words of hers")
+    await world.settle()
+    tree = await alice.client.request("GET", f"{_V1}/rooms/{quote(space)}/hierarchy")
+    assert [one["room_id"] for one in tree["rooms"]] == [space]
+    assert "words" not in str(tree)
+    filters = {"spaces": [space]}, {"room_name_like": "words"}, {"room_types": ["m.space"]}
+    asked = {
+        str(number): {"ranges": [[0, 9]], "timeline_limit": 0, "filters": one}
+        for number, one in enumerate(filters)
+    }
+    path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+    lists = (await alice.client.request("POST", path, {"lists": asked}))["lists"]
+    assert [lists[str(number)]["count"] for number in range(3)] == [0, 0, 1]
+    wanted = {"room_events": {"search_term": "words of"}}
+    answer = await alice.client.request("POST", f"{_V3}/search", {"search_categories": wanted})
+    results = answer["search_categories"]["room_events"]["results"]
+    assert [one["result"]["event_id"] for one in results] == [said]
+
+
+@simulated
+async def test_no_peer_hears_of_what_stands_in_for_his_membership(
+    world: World, three: list[Person]
+) -> None:
+    alice, bob, carol = three
+    room_id = await world.room(alice, bob, carol)
+    await looking.catch_up(alice)
+    last = {"room_id": room_id, "ts": 2**52, "dir": "b"}
+    before = await looking.asked(carol, alice, "timestamp_to_event", last)
+    await world.pass_time(100)
+    await alice.revoke(bob)
+    (departure,) = looking.timeline(await alice.sync(), room_id)
+    assert await looking.asked(carol, alice, "timestamp_to_event", last) == before
+    stand_in = {"room_id": room_id, "event_id": departure["event_id"]}
+    for operation in ("state_ids", "state", "event_auth"):
+        with pytest.raises(errors.PeerRefused):
+            await looking.asked(carol, alice, operation, stand_in)
+    back = {"room_id": room_id, "v": [departure["event_id"]], "limit": 5}
+    assert (await looking.asked(carol, alice, "backfill", back))["pdus"] == []
+
+
+@simulated
+async def test_peers_are_told_of_a_room_as_it_is(world: World, three: list[Person]) -> None:
+    alice, bob, carol = three
+    room_id = await world.room(bob, alice, carol)
+    await bob.set_state(room_id, "m.room.topic", "", {"topic": "Bob's words"})
+    await bob.set_state(room_id, "m.room.join_rules", "", {"join_rule": "public"})
+    await world.settle()
+    listed = f"{_V3}/directory/list/room/{quote(room_id)}"
+    await alice.client.request("PUT", listed, {"visibility": "public"})
+    await alice.revoke(bob)
+    (published,) = (await looking.asked(carol, alice, "publicRooms", {}))["chunk"]
+    tree = await looking.asked(carol, alice, "hierarchy", {"room_id": room_id})
+    for told in (published, tree["room"]):
+        assert told["num_joined_members"] == 3
+        assert told["topic"] == "Bob's words"
+    (shown,) = (await alice.client.request("GET", f"{_V3}/publicRooms"))["chunk"]
+    assert shown["num_joined_members"] == 2

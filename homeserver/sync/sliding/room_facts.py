@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from homeserver.matrix.identifiers import RoomId, UserId
-from homeserver.rooms import state
+from homeserver.rooms import state, veils
 from homeserver.storage import account_data, room_state, rooms
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.sliding.request import RoomFilter
@@ -27,7 +27,8 @@ def load_facts(view: View, room_id: RoomId, user_id: UserId) -> Facts:
     current = room_state.current_state(view, room_id)
     if not current:
         return _of_invitation(view, room_id, user_id)
-    entries = state.load_entries(view, current, (state.CREATE, _NAME))
+    named = [current[key] for key in (state.CREATE, _NAME) if key in current]
+    entries = {one.key: one for one in veils.shown_entries(view, user_id, room_id, named)}
     create, name = entries.get(state.CREATE), entries.get(_NAME)
     return Facts(
         _text(create.content.get("type")) if create is not None else None,
@@ -110,11 +111,9 @@ def children_of(view: View, spaces: Collection[str], user_id: UserId) -> frozens
         if membership is None or membership.membership != "join":
             continue
         current = room_state.current_state(view, RoomId(space_id))
-        keys = [key for key in current if key[0] == "m.space.child"]
-        entries = state.load_entries(view, current, keys)
-        found.update(
-            key[1] for key, event in entries.items() if isinstance(event.content.get("via"), list)
-        )
+        named = [event_id for key, event_id in current.items() if key[0] == "m.space.child"]
+        children = veils.shown_entries(view, user_id, RoomId(space_id), named)
+        found.update(one.key[1] for one in children if isinstance(one.content.get("via"), list))
     return frozenset(found)
 
 
