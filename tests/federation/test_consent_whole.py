@@ -89,7 +89,10 @@ async def test_a_second_request_before_the_first_has_proved_makes_it_come_up_pau
     assert (standing(alice, bob), standing(alice, eve)) == ("paused", "none")
     found = alice.federation.peers.find(bob.server_name)
     assert found.paused_because == "its invitation was used twice"
+    assert standing(bob, alice) == "offered"
     await alice.federation.peers.resume(bob.server_name)
+    # Bob's server repeats its proof, and is told READY now.
+    await meeting.clock.until(lambda: standing(bob, alice) == "active", within=7_200)
     await ping(alice, bob, meeting)
 
 
