@@ -25,8 +25,8 @@ class Browsing:
         self._directory = directory
         self._spaces = spaces
 
-    async def answer_public_rooms(self, _peer: ServerName, body: JsonObject) -> JsonObject:
-        """A part of our directory.
+    async def answer_public_rooms(self, peer: ServerName, body: JsonObject) -> JsonObject:
+        """A part of our directory: the rooms that the connection is for.
 
         Spec: server-server-api#post_matrixfederationv1publicrooms
         """
@@ -34,7 +34,7 @@ class Browsing:
         request = DirectoryRequest(
             asked.limit, asked.since, asked.filter.generic_search_term, asked.filter.room_types
         )
-        return await self._directory.page_here(request)
+        return await self._directory.page_here(request, peer)
 
     async def answer_hierarchy(self, peer: ServerName, body: JsonObject) -> JsonObject:
         """A room and its children, as far as the peer's people may know of them.

@@ -13,6 +13,7 @@ from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.ports import PeerNetwork, Requester
 from homeserver.rooms import seeing, summaries
 from homeserver.rooms.local_server import LocalServer
+from homeserver.rooms.summaries import Onlooker
 from homeserver.storage import peers, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -105,12 +106,19 @@ class RoomDirectory:
         answer = await self._network.ask(peer, "publicRooms", request.to_body())
         return _told(answer)
 
-    async def page_here(self, request: DirectoryRequest) -> JsonObject:
-        """A part of this server's directory; also answers peers."""
+    async def page_here(
+        self, request: DirectoryRequest, peer: ServerName | None = None
+    ) -> JsonObject:
+        """A part of this server's directory, for a local user or for a peer."""
+        onlooker = Onlooker(server=peer)
 
         def load(view: View) -> list[JsonObject]:
             published = rooms.published_rooms(view, _MOST_ROOMS)
-            return [summaries.summarise(view, room) for room in published]
+            return [
+                summaries.summarise(view, room, onlooker)
+                for room in published
+                if summaries.may_hear_of(view, room, onlooker)
+            ]
 
         listed = await self._database.scan(load)
         return request.cut([room for room in listed if request.finds(room)])

@@ -5,7 +5,7 @@ Rooms that we are outside of are asked for at the connected servers that are sai
 Spec: client-server-api#spaces
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,10 @@ from homeserver.rooms import drafting, outside, summaries, veils
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.summaries import Onlooker
-from homeserver.storage import peers, room_state, rooms
+from homeserver.storage import events, meetings, peers, room_state, rooms
 from homeserver.storage.caches import Lru
 from homeserver.storage.database import Database
+from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import View
 
 _CHILD = "m.space.child"
@@ -147,9 +148,14 @@ class Spaces:
             child = self._here(view, child_id, onlooker)
             if child is not None:
                 children.append({name: child[name] for name in child if name != "children_state"})
-            elif drafting.is_inside(view, child_id, self._local):
+            elif self._is_known_to(view, child_id, peer):
                 closed.append(child_id)
         return {"room": room, "children": children, "inaccessible_children": closed}
+
+    def _is_known_to(self, view: View, room_id: RoomId, peer: ServerName) -> bool:
+        """Whether a peer may know that we are in a room, and no more of it."""
+        is_inside = drafting.is_inside(view, room_id, self._local)
+        return is_inside and meetings.is_carried(view, room_id, peer)
 
     async def _entry(
         self, walk: _Walk, room_id: RoomId, via: Sequence[ServerName]
@@ -172,10 +178,7 @@ class Spaces:
         summary = summaries.summarise(view, room, onlooker)
         if not summaries.may_see(view, summary, onlooker):
             return None
-        current = room_state.load_state(view, room.current_state_id)
-        named = [event_id for key, event_id in current.items() if key[0] == _CHILD]
-        user_id = onlooker.user_id or UserId("")
-        children = veils.shown_entries(view, user_id, room_id, named[: summaries.MOST_CHILDREN])
+        children = _children(view, room, onlooker)
         return summary | {
             "children_state": [_stripped(one) for one in children if _via(one.content)]
         }
@@ -229,6 +232,16 @@ class Spaces:
             if child is not None and "room_type" not in child:
                 self._told.keep(RoomId(child["room_id"]), (until, child | {"children_state": []}))
         return entry
+
+
+def _children(view: View, room: Room, onlooker: Onlooker) -> Iterable[Event]:
+    """What a space names as its children: to peers as it is, to the owner as far as shown."""
+    current = room_state.load_state(view, room.current_state_id)
+    named = [event_id for key, event_id in current.items() if key[0] == _CHILD]
+    named = named[: summaries.MOST_CHILDREN]
+    if onlooker.user_id is None:
+        return events.load_bodies(view, named).values()
+    return veils.shown_entries(view, onlooker.user_id, room.room_id, named)
 
 
 def _stripped(event: Event) -> JsonObject:

@@ -11,8 +11,9 @@ from homeserver import errors
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName, UserId
-from homeserver.rooms import veils
-from homeserver.storage import events, room_state, rooms
+from homeserver.rooms import state, veils
+from homeserver.storage import events, meetings, room_state, rooms
+from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import View
 
@@ -53,21 +54,39 @@ class Onlooker:
         return found is not None and found.membership in wanted and not found.is_forgotten
 
 
-def summarise(view: View, room: Room) -> JsonObject:
+def summarise(view: View, room: Room, onlooker: Onlooker) -> JsonObject:
     """A room that we hold, in the form of the specification's `RoomSummary`.
+
+    Whom the owner has cut off is out of it for the owner alone; peers are told of the room itself.
 
     Spec: client-server-api#get_matrixclientv1room_summaryroomidoralias
     """
     current = room_state.load_state(view, room.current_state_id)
     kinds = {kind for kind, *_ in (*_TEXTS.values(), *_YES.values())}
     wanted = [current[kind, ""] for kind in kinds if (kind, "") in current]
-    found = veils.shown(view, UserId(""), events.load_events(view, wanted).values())
+    found: Iterable[StoredEvent] = events.load_events(view, wanted).values()
+    count = rooms.count_members
+    if onlooker.server is None:
+        found, count = veils.shown(view, UserId(""), found), veils.count_members
     contents = {one.event.type: one.event.content for one in found}
     return _summary(contents) | {
         "room_id": room.room_id,
         "room_version": room.version_id,
-        "num_joined_members": veils.count_members(view, room.room_id).get("join", 0),
+        "num_joined_members": count(view, room.room_id).get("join", 0),
     }
+
+
+def may_hear_of(view: View, room: Room, onlooker: Onlooker) -> bool:
+    """Whether anything of a room may be told: to peers only what the connection is for.
+
+    What was made to stay on this server stays there.
+    """
+    if onlooker.server is None:
+        return True
+    if not meetings.is_carried(view, room.room_id, onlooker.server):
+        return False
+    created = state.load_entry(view, room_state.current_state(view, room.room_id), state.CREATE)
+    return created is not None and created.content.get("m.federate") is not False
 
 
 def from_stripped(view: View, room_id: RoomId, user_id: UserId) -> JsonObject | None:

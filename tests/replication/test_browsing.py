@@ -1,5 +1,6 @@
 """What peers learn of rooms from outside, by which grant, and what a lying one can do."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms.creating import Wish
 from homeserver.rooms.directory import DirectoryRequest, RoomDirectory
 from homeserver.rooms.spaces import HierarchyRequest, Spaces
-from homeserver.storage import peers
+from homeserver.storage import meetings, peers, rooms
+from homeserver.storage.meetings import Meeting
+from homeserver.storage.unit_of_work import UnitOfWork
 from tests.replication.stack import Server, connect
 from tests.replication.test_rooms_of_two import shared_room
 
@@ -167,3 +170,51 @@ async def test_a_server_that_is_shut_out_hears_nothing(pair: Pair) -> None:
     ):
         with pytest.raises(errors.NotInRoom):
             await alice.answers.answer(bob.name, operation, asked)
+
+
+async def carries_only(server: Server, peer: Server, room_id: RoomId) -> None:
+    """The connection to a peer was made for one room."""
+    known = server.database.read(lambda view: peers.find_peer(view, peer.name))
+    assert known is not None
+    meeting = Meeting(peer.name, room_id, meetings.AGREED, is_theirs=True, how="", at=0)
+
+    def change(work: UnitOfWork) -> None:
+        peers.save_peer(work, replace(known, room_id=room_id))
+        meetings.save(work, meeting)
+
+    await server.database.write(change)
+
+
+async def test_a_connection_for_a_room_shows_nothing_of_others(pair: Pair) -> None:
+    alice, bob = pair
+    met = await shared_room(alice, bob)
+    other = await alice.creator.create(alice.requester, Wish(preset="public_chat"))
+    children = [("m.space.child", one, {"via": [alice.name]}) for one in (met, other)]
+    space = await alice.creator.create(
+        alice.requester, Wish(preset="public_chat", initial_state=children)
+    )
+    await alice.database.write(lambda work: rooms.publish(work, other, is_published=True))
+
+    async def asked(operation: str, room_id: RoomId | None = None) -> JsonObject:
+        body: JsonObject = {} if room_id is None else {"room_id": room_id}
+        return (await alice.answers.answer(bob.name, operation, body))[0]
+
+    assert [one["room_id"] for one in (await asked("publicRooms"))["chunk"]] == [other]
+    assert len((await asked("hierarchy", space))["children"]) == 2
+    await carries_only(alice, bob, space)
+    assert (await asked("publicRooms"))["chunk"] == []
+    tree = await asked("hierarchy", space)
+    assert (tree["children"], tree["inaccessible_children"]) == ([], [])
+
+
+async def test_a_room_made_to_stay_here_is_told_to_no_peer(pair: Pair) -> None:
+    alice, bob = pair
+    here = await alice.creator.create(
+        alice.requester,
+        Wish(preset="public_chat", creation_content={"m.federate": False}),
+    )
+    await alice.database.write(lambda work: rooms.publish(work, here, is_published=True))
+    listed, _ = await alice.answers.answer(bob.name, "publicRooms", {})
+    assert listed["chunk"] == []
+    with pytest.raises(errors.NotFound):
+        await alice.answers.answer(bob.name, "hierarchy", {"room_id": here})
