@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from homeserver import errors
+from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock, Requester
@@ -103,8 +104,7 @@ def _find(view: View, user_id: UserId, asked: Search, words: list[str], start: P
         batch = searching.said_before(view, point, _BATCH, asked.rooms)
         for one in batch:
             point = Point(one.point.position, one.point.rank - 1)
-            text = one.pdu.decode("utf-8", "replace").casefold()
-            if not all(word in text for word in words):
+            if not _may_match(one.pdu, asked, words):
                 continue
             hit = _look_closer(view, user_id, asked, words, one, readable)
             if hit is not None:
@@ -130,13 +130,12 @@ def _look_closer(
     if one.room_id not in readable:
         readable[one.room_id] = _may_read(view, one.room_id, user_id, asked)
     stored = events.find_event(view, one.event_id) if readable[one.room_id] else None
-    if stored is None:
-        return None
-    rank = _rank(stored, asked, words)
-    if rank == 0 or not pages.passing(asked.wanted, [stored]):
+    if stored is None or not pages.passing(asked.wanted, [stored]):
         return None
     shown = seeing.visible(view, user_id, [stored])
-    return (rank, shown[0]) if shown else None
+    # What a hidden sender said is not even found: only what is left of it counts.
+    rank = _rank(shown[0].event.type, shown[0].event.content, asked, words) if shown else 0.0
+    return (rank, shown[0]) if rank else None
 
 
 def _may_read(view: View, room_id: RoomId, user_id: UserId, asked: Search) -> bool:
@@ -149,12 +148,23 @@ def _may_read(view: View, room_id: RoomId, user_id: UserId, asked: Search) -> bo
     return True
 
 
-def _rank(stored: StoredEvent, asked: Search, words: list[str]) -> float:
+def _may_match(pdu: bytes, asked: Search, words: list[str]) -> bool:
+    """Whether an event as it lies on the disk has the words where they count.
+
+    Most of what is looked at falls here, so it costs no look into the database.
+    """
+    text = pdu.decode("utf-8", "replace").casefold()
+    if not all(word in text for word in words):
+        return False
+    told = canonical_json.decode(pdu)
+    return _rank(told["type"], told["content"], asked, words) > 0
+
+
+def _rank(kind: str, content: JsonObject, asked: Search, words: list[str]) -> float:
     """How much of the text the words are; 0 where one is missing."""
-    event = stored.event
     for key in asked.keys:
-        text = event.content.get(key.removeprefix("content."))
-        if event.type == KEYS[key] and isinstance(text, str):
+        text = content.get(key.removeprefix("content."))
+        if kind == KEYS[key] and isinstance(text, str):
             folded = text.casefold()
             if all(word in folded for word in words):
                 return min(1.0, sum(map(len, words)) / max(1, len(folded)))
