@@ -254,7 +254,7 @@ async def test_what_is_erased_is_gone_from_the_disk(world: World, befriended: li
 async def test_what_a_rooms_rules_rest_on_is_not_erased(world: World, version: str) -> None:
     alice, bob, carol = await world.befriended("alice", "bob", "carol")
     room_id = await world.room(bob, alice, carol, room_version=version)
-    rules = {
+    rules: dict[str, dict[str, Any]] = {
         "m.room.server_acl": {"allow": ["*"], "deny": ["evil.example"]},
         "m.room.power_levels": {"users": {bob.user_id: 100, alice.user_id: 100}, "invite": 50},
         "m.room.guest_access": {"guest_access": "can_join"},
