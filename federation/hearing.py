@@ -27,18 +27,21 @@ class Hearing:
         line = self._lines.find(peer.server_name)
         if line is not None and line.heard_at is not None:
             return self._moment(line)
-        return self._closed.get(peer.server_name, peer.heard_at)
+        return self._closed.get(peer.server_name, peer.heard_at or peer.connected_at)
 
     async def note(self, exact_ms: int = _EXACT_MS) -> None:
         """Store what has changed by at least so much, in one unit of work; mostly nothing."""
-        known = {peer.server_name: peer.heard_at for peer in self._database.read(peers.load_peers)}
+        known = {
+            peer.server_name: peer.heard_at or peer.connected_at or 0
+            for peer in self._database.read(peers.load_peers)
+        }
         heard = self._closed | {
             line.peer: self._moment(line) for line in self._lines.all() if line.heard_at is not None
         }
         moments = {
             peer: moment
             for peer, moment in heard.items()
-            if peer in known and moment - (known[peer] or 0) >= exact_ms
+            if peer in known and moment - known[peer] >= exact_ms
         }
         if not moments:
             return
