@@ -17,7 +17,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock
 from homeserver.rooms import attachments, state, veils
-from homeserver.storage import room_media, room_state, rooms, upkeep, wake_ups
+from homeserver.storage import media, room_media, room_state, rooms, upkeep, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.media import StoredFile
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -71,11 +71,19 @@ class Upkeep:
 
     async def tidy(self) -> None:
         """Purge what was forgotten, let expire what is too old."""
+        await self._discard_leftovers()
         for room_id in self._database.read(lambda view: upkeep.rooms_to_purge(view, self._owner)):
             if not self._database.read(partial(upkeep.is_waited_for, room_id=room_id)):
                 await self._purge(room_id)
         for room_id, age_ms in await self._database.scan(self._lifetimes):
             await self._expire(room_id, age_ms)
+
+    async def _discard_leftovers(self) -> None:
+        """Remove the files whose rows went before a crash; most have gone, which does no harm."""
+        while left := self._database.read(lambda view: media.load_discarded(view, _FILES_A_STEP)):
+            for file_id in left:
+                self._discard_file(file_id)
+            await self._database.write(partial(media.delete_discarded, file_ids=left))
 
     async def sizes(self) -> list[JsonObject]:
         """What each room takes on disk, the largest first."""

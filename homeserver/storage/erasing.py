@@ -12,7 +12,7 @@ from homeserver.matrix.room_versions import ROOM_VERSIONS
 from homeserver.storage import events
 from homeserver.storage.encryption.to_device import to_device_messages
 from homeserver.storage.ephemeral import presence, receipts
-from homeserver.storage.media import media
+from homeserver.storage.media import media, save_discarded
 from homeserver.storage.rooms import memberships
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -64,6 +64,7 @@ def delete_files(work: UnitOfWork, server: ServerName) -> list[str]:
     """Forget a server's files; returns the names on disk of what has to be deleted there."""
     mine = media.c.server_name == server
     found = [row.file_id for row in work.all(select(media.c.file_id).where(mine))]
+    save_discarded(work, found)
     work.execute(delete(media).where(mine))
     return found
 

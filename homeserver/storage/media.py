@@ -3,6 +3,7 @@
 A file's name on disk is ours and random, so nothing a peer or a client chooses becomes a path.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import BigInteger, Column, String, Table, bindparam, delete, func, select
@@ -31,6 +32,13 @@ reserved_media = Table(
     Column("expires_at", BigInteger, nullable=False),
 )
 
+# Files on disk of which the rows have gone: a crash may have come before they could go, too.
+discarded_files = Table(
+    "discarded_files",
+    metadata,
+    Column("file_id", String, primary_key=True),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
@@ -51,6 +59,7 @@ _FILE = select(media).where(
 _RESERVATION = select(reserved_media.c.expires_at).where(
     reserved_media.c.media_id == bindparam("media_id")
 )
+_DISCARDED = select(discarded_files.c.file_id).limit(bindparam("limit"))
 _RESERVATIONS = select(func.count()).select_from(reserved_media)
 
 
@@ -63,6 +72,21 @@ def find_media(view: View, server_name: ServerName, media_id: str) -> StoredFile
 def save_media(work: UnitOfWork, file: StoredFile) -> None:
     """Say what a file on disk is; its media ID must be free."""
     work.insert(media, **asdict(file))
+
+
+def save_discarded(work: UnitOfWork, file_ids: Iterable[str]) -> None:
+    """Note which files have to go from the disk, in the unit of work that deletes their rows."""
+    work.upsert_many(discarded_files, [{"file_id": one} for one in file_ids], changes=())
+
+
+def load_discarded(view: View, limit: int) -> list[str]:
+    """Some of the files that have to go from the disk."""
+    return [row.file_id for row in view.all(_DISCARDED, {"limit": limit})]
+
+
+def delete_discarded(work: UnitOfWork, file_ids: Collection[str]) -> None:
+    """These have gone."""
+    work.execute(delete(discarded_files).where(discarded_files.c.file_id.in_(list(file_ids))))
 
 
 def find_reservation(view: View, media_id: str) -> int | None:

@@ -12,7 +12,7 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms import attachments
 from homeserver.rooms.upkeep import Upkeep
-from homeserver.storage import account_data, accounts, media, schema
+from homeserver.storage import account_data, accounts, erasing, media, schema
 from homeserver.storage.media import StoredFile
 from homeserver.storage.unit_of_work import UnitOfWork, View
 from tests.rooms.servers import Server, running, shared_room
@@ -120,6 +120,22 @@ async def test_only_what_the_owner_showed_in_a_room_alone_goes_with_it(
     removed: list[str] = []
     await upkeep_of(alice, discard=removed.append).purge(room_id)
     assert sorted(removed) == ["file-shown", "file-shown-too", "file-theirs"]
+
+
+async def test_a_file_whose_row_went_before_a_crash_goes_from_the_disk_later(
+    pair: tuple[Server, Server],
+) -> None:
+    alice, bob = pair
+    files = [StoredFile(bob.name, str(n), f"file-{n}", "a/b", None, 7, 1) for n in range(60)]
+    for file in files:
+        await alice.database.write(lambda work, file=file: media.save_media(work, file))  # type: ignore[misc]
+    erased = await alice.database.write(lambda work: erasing.delete_files(work, bob.name))
+    removed: list[str] = []
+    upkeep = upkeep_of(alice, discard=removed.append)
+    await upkeep.tidy()
+    assert sorted(removed) == sorted(erased) == sorted(one.file_id for one in files)
+    await upkeep.tidy()
+    assert len(removed) == len(files)
 
 
 async def test_a_room_is_kept_until_the_others_know_that_we_left(
