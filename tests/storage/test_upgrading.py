@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect
@@ -130,3 +131,33 @@ def test_alembic_is_not_imported_where_nothing_is_to_be_migrated(tmp_path: Path)
         "sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_events_of_the_first_schema_are_found_by_their_time(
+    database_url: str, engine: Engine
+) -> None:
+    with engine.connect() as connection, upgrading._transaction(connection):
+        command.upgrade(upgrading.alembic_config(connection), "0001")
+    events = sqlalchemy.Table("events", sqlalchemy.MetaData(), autoload_with=engine)
+    row = {
+        "room_id": "!room",
+        "version_id": "12",
+        "rank": 0,
+        "depth": 1,
+        "is_ours": True,
+        "is_rejected": False,
+        "is_soft_failed": False,
+        "follows_gap": False,
+    }
+    rows = [
+        row | {"event_id": f"${number:04}", "pdu": b'{"origin_server_ts":%d}' % (1_000 + number)}
+        for number in range(1_001)
+    ]
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.insert(events), rows)
+    upgrading.upgrade(engine)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT event_id, origin_server_ts FROM events ORDER BY event_id"
+        ).all()
+    assert [at for _, at in found] == [1_000 + number for number in range(1_001)]
