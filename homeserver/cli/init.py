@@ -137,7 +137,7 @@ Your server is set up.
 {told}
 
 Keep the recovery phrase (and the password) in a safe place: they are not shown again. The phrase
-proves that this server's name is yours; the command that will use it is still to come.
+proves that this server's name is yours: `homeserver identity recover` renews all keys with it.
 
 Start it:
   {start}
