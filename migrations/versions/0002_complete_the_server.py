@@ -111,7 +111,7 @@ def upgrade() -> None:
         sa.Column("room_id", sa.String(), nullable=False),
         sa.Column("server_name", sa.String(), nullable=False),
         sa.Column("media_id", sa.String(), nullable=False),
-        sa.Column("is_by_uploader", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_by_uploader", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("room_id", "server_name", "media_id", name=op.f("pk_room_media")),
     )
     with op.batch_alter_table("room_media", schema=None) as batch_op:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import frames, groups, peers, sharing
+from homeserver.storage import frames, groups, meetings, peers, sharing
 from homeserver.storage.database import Database
 from homeserver.storage.groups import GroupCiphertext, GroupSession, InboundGroup
+from homeserver.storage.meetings import AGREED, Meeting
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.storage.test_federation_tables import PEER
 
@@ -98,6 +99,8 @@ async def test_whom_a_room_reaches(database: Database) -> None:
             for since, name in enumerate(["ours.example", BOB, *others, "stranger.example"], 3)
         ]
         work.upsert_many(sharing.server_stays, rows)
+        agreed = Meeting(CAROL, ROOM, AGREED, is_theirs=True, how="", at=1)
+        meetings.save(work, agreed)
         before = sharing.audience_of(work, ROOM)
         assert before.connected == {BOB, CAROL}
         assert before.since == 5
