@@ -38,7 +38,11 @@ def take(work: UnitOfWork, peer: Peer, step: Step, doing: Doing) -> tuple[Peer, 
         paused_because=peer.paused_because if standing is Standing.PAUSED else None,
     )
     if standing is Standing.ACTIVE and before is not Standing.ACTIVE:
-        after = replace(after, connected_at=peer.connected_at or doing.at)
+        after = replace(
+            after,
+            connected_at=peer.connected_at or doing.at,
+            heard_at=doing.at if step is Step.PROOF_CAME else peer.heard_at,
+        )
     if standing is Standing.NONE:
         peers.delete_peer(work, peer.server_name)
     else:

@@ -27,13 +27,12 @@ class Hearing:
         line = self._lines.find(peer.server_name)
         if line is not None and line.heard_at is not None:
             return self._moment(line)
-        return self._closed.get(peer.server_name, peer.heard_at or peer.connected_at)
+        return self._closed.get(peer.server_name, peer.heard_at)
 
     async def note(self, exact_ms: int = _EXACT_MS) -> None:
         """Store what has changed by at least so much, in one unit of work; mostly nothing."""
         known = {
-            peer.server_name: peer.heard_at or peer.connected_at or 0
-            for peer in self._database.read(peers.load_peers)
+            peer.server_name: peer.heard_at or 0 for peer in self._database.read(peers.load_peers)
         }
         heard = self._closed | {
             line.peer: self._moment(line) for line in self._lines.all() if line.heard_at is not None

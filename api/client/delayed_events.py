@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from api.routing import Routes
+from api.routing import JsonBody, Routes
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
@@ -33,14 +33,21 @@ async def act(
     requester: Requester, delay_id: str, body: ActionBody, delayed: DelayedEvents
 ) -> JsonObject:
     """Put one off, call it off or send it, as dart and older clients ask."""
-    return await act_by_path(requester, delay_id, body.action, delayed)
+    return await _act(requester, delay_id, body.action, delayed)
 
 
 @routes.post("/delayed_events/{delay_id}/{action}")
 async def act_by_path(
-    requester: Requester, delay_id: str, action: str, delayed: DelayedEvents
+    requester: Requester, delay_id: str, action: str, body: JsonBody, delayed: DelayedEvents
 ) -> JsonObject:
     """Put one off, call it off or send it."""
+    del body
+    return await _act(requester, delay_id, action, delayed)
+
+
+async def _act(
+    requester: Requester, delay_id: str, action: str, delayed: DelayedEvents
+) -> JsonObject:
     steps = {"send": delayed.send, "cancel": delayed.cancel, "restart": delayed.restart}
     if action not in steps:
         raise errors.Unrecognized
