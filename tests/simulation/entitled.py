@@ -110,14 +110,30 @@ class Crowd:
         for person in self.people:
             if not person.server.is_running:
                 await person.server.start()
+        await self._let_arrive()
+        await self._greet()
+        await self._let_arrive()
+        self.settled = set(self.devices)
+        self.gone = set(self.removed)
+        self.added.clear()
+
+    async def _let_arrive(self) -> None:
         for _ in range(2):  # what devices say when they wake has to arrive too
             await self.world.settle()
             for device in self.devices.values():
                 await device.catch_up()
         await self.world.settle()
-        self.settled = set(self.devices)
-        self.gone = set(self.removed)
-        self.added.clear()
+
+    async def _greet(self) -> None:
+        """Let every device speak, so that it has a session with every other one.
+
+        While a server sleeps there are three spare keys for each of its devices. More devices of
+        one owner that never spoke before would find none; their owner is told then.
+        """
+        for device in self.devices.values():
+            for room_id, members in self.rooms.items():
+                if any(device.server is member.server for member in members):
+                    await device.say(room_id, "hello")
 
     async def check(self) -> None:
         """Every entitled device has read, and no other one can."""
