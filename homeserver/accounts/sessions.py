@@ -6,13 +6,12 @@ Spec: client-server-api#using-access-tokens, client-server-api#refreshing-access
 """
 
 import asyncio
-import hashlib
-from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from homeserver import errors
+from homeserver.accounts import secret_tokens
 from homeserver.encryption import device_keys
 from homeserver.matrix.identifiers import DeviceId, UserId
 from homeserver.ports import Clock, Entropy, Requester
@@ -24,7 +23,6 @@ from homeserver.storage.unit_of_work import UnitOfWork
 # How long an access token lives that a refresh token can renew.
 _LIFETIME_MS = 60 * 60 * 1_000
 _REMEMBERED = 1_000
-_SECRET_BYTES = 32
 
 
 @dataclass(slots=True)
@@ -57,7 +55,7 @@ class Sessions:
 
     def authenticate(self, token: str) -> Requester:
         """Who is asking. Raises UnknownToken, softly where the token can be refreshed."""
-        access_hash = _hash(token)
+        access_hash = secret_tokens.hashed(token)
         session = self._known.get(access_hash) or self._remember(access_hash)
         now_ms = self._clock.now_ms()
         if session.expires_at is not None and session.expires_at <= now_ms:
@@ -88,13 +86,13 @@ class Sessions:
         self, work: UnitOfWork, requester: Requester, *, can_refresh: bool, replaces: bytes | None
     ) -> Issued:
         """Store new tokens for a device. `replaces` is the hash of the token they renew."""
-        access_token = self._make_secret()
-        refresh_token = self._make_secret() if can_refresh else None
+        access_token = secret_tokens.make(self._entropy)
+        refresh_token = secret_tokens.make(self._entropy) if can_refresh else None
         accounts.save_token(
             work,
             Token(
-                access_hash=_hash(access_token),
-                refresh_hash=None if refresh_token is None else _hash(refresh_token),
+                access_hash=secret_tokens.hashed(access_token),
+                refresh_hash=None if refresh_token is None else secret_tokens.hashed(refresh_token),
                 user_id=requester.user_id,
                 device_id=requester.device_id,
                 expires_at=self._clock.now_ms() + _LIFETIME_MS if can_refresh else None,
@@ -108,7 +106,7 @@ class Sessions:
 
         Spec: client-server-api#post_matrixclientv3refresh
         """
-        refresh_hash = _hash(refresh_token)
+        refresh_hash = secret_tokens.hashed(refresh_token)
 
         def renew(work: UnitOfWork) -> Issued:
             token = accounts.find_refresh_token(work, refresh_hash)
@@ -188,11 +186,3 @@ class Sessions:
                 self._known.pop(token.replaces, None)
 
         work.after_commit(forget)
-
-    def _make_secret(self) -> str:
-        return urlsafe_b64encode(self._entropy.token_bytes(_SECRET_BYTES)).decode().rstrip("=")
-
-
-def _hash(token: str) -> bytes:
-    # What is not UTF-8 in a header arrives as lone surrogates; it must be a wrong token, no crash.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -3,11 +3,10 @@
 Spec: client-server-api#post_matrixclientv1loginget_token, client-server-api#openid
 """
 
-import hashlib
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 from homeserver import errors
+from homeserver.accounts import secret_tokens
 from homeserver.matrix.identifiers import UserId
 from homeserver.ports import Clock, Entropy
 from homeserver.storage import short_tokens
@@ -18,7 +17,6 @@ LOG_IN, OPENID = "log in", "openid"
 
 # The specification asks for two minutes; OpenID tokens are shown to programs of others.
 _LIFETIMES_MS = {LOG_IN: 120_000, OPENID: 3_600_000}
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +37,32 @@ class ShortTokens:
 
     async def issue(self, user_id: UserId, purpose: str) -> ShortToken:
         """Make a token. Raises LimitExceeded where too many wait to be used."""
-        secret = urlsafe_b64encode(self._entropy.token_bytes(_SECRET_BYTES)).decode().rstrip("=")
+        secret = secret_tokens.make(self._entropy)
         now_ms, lifetime = self._clock.now_ms(), _LIFETIMES_MS[purpose]
 
         def save(work: UnitOfWork) -> None:
             short_tokens.delete_expired(work, now_ms)
             if short_tokens.count_tokens(work) >= short_tokens.MOST_TOKENS:
                 raise errors.LimitExceeded(60_000)
-            short_tokens.save_token(work, _hash(secret), purpose, user_id, now_ms + lifetime)
+            short_tokens.save_token(
+                work, secret_tokens.hashed(secret), purpose, user_id, now_ms + lifetime
+            )
 
         await self._database.write(save)
         return ShortToken(secret, lifetime)
 
     def spend(self, work: UnitOfWork, token: str, purpose: str) -> UserId | None:
         """Whose token this is; it counts no more after that."""
-        user_id = short_tokens.find_user(work, _hash(token), purpose, self._clock.now_ms())
+        user_id = short_tokens.find_user(
+            work, secret_tokens.hashed(token), purpose, self._clock.now_ms()
+        )
         if user_id is not None:
-            short_tokens.delete_token(work, _hash(token))
+            short_tokens.delete_token(work, secret_tokens.hashed(token))
         return user_id
 
     def user_of(self, token: str, purpose: str) -> UserId | None:
         """Whose token this is, if it still counts."""
         now_ms = self._clock.now_ms()
         return self._database.read(
-            lambda view: short_tokens.find_user(view, _hash(token), purpose, now_ms)
+            lambda view: short_tokens.find_user(view, secret_tokens.hashed(token), purpose, now_ms)
         )
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
