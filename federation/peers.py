@@ -132,7 +132,6 @@ class Peers:
             lambda work: connecting.open_link(work, link, choice)
         )
         crash_points.reach(Point.REQUEST_KEPT)
-        crash_points.reach(Point.REQUEST_KEPT)
         connecting.pursue(handshake.key)
         return link.server_name
 
