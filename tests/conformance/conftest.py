@@ -1,14 +1,6 @@
-"""Alice's server, seen through a proxy that checks its answers where there is one; Bob's beside it.
-
-The proxy (`*/tools/specproxy.py` beside the checkout) knows the specification's OpenAPI files.
-"""
+"""Alice's server, seen through the checking proxy where there is one; Bob's beside it."""
 
 import contextlib
-import json
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +10,10 @@ import pytest
 
 from homeserver.testing import processes
 from homeserver.testing.processes import Server
+from tests import checking_proxy
+from tests.checking_proxy import Seen
 from tests.conformance.device import Device
 
-# This schema is "one of" an object and an event: no event fits it, for each is an object too.
-EITHER_AN_OBJECT_OR_AN_EVENT = (
-    "GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey} 200: at top:"
-)
 HERE = Path(__file__).resolve().parent
 # What Alice allows and has; nobody answers there.
 GATEWAY = "http://127.0.0.1:9/_matrix/push/v1/notify"
@@ -39,7 +29,11 @@ class Checked:
     """Alice's server: where clients go, and where the checking proxy is not between."""
 
     server: Server
-    url: str
+    seen: Seen
+
+    @property
+    def url(self) -> str:
+        return self.seen.url
 
     @property
     def direct_url(self) -> str:
@@ -47,12 +41,7 @@ class Checked:
 
     def violations(self) -> list[str]:
         """Every answer so far whose form is not the specification's."""
-        if self.url == self.direct_url:
-            return []
-        with urllib.request.urlopen(f"{self.url}/_specproxy/report", timeout=10) as answer:
-            report: dict[str, Any] = json.load(answer)
-        told = [f"{one['endpoint']} {one['status']}: {one['what']}" for one in report["violations"]]
-        return [one for one in told if not one.startswith(EITHER_AN_OBJECT_OR_AN_EVENT)]
+        return self.seen.violations()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,31 +64,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
 
 @pytest.fixture(scope="session")
 def checked_server(pair: tuple[Server, Server]) -> Iterator[Checked]:
-    server = pair[0]
-    program = next(HERE.parents[2].glob("*/tools/specproxy.py"), None)
-    if program is None:
-        yield Checked(server, server.url)
-        return
-    port = processes.free_port()
-    command = [sys.executable, str(program), "--upstream", server.url]
-    proxy = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_it_answers(url)
-        yield Checked(server, url)
-    finally:
-        proxy.kill()
-        proxy.wait()
-
-
-def wait_until_it_answers(url: str) -> None:
-    limit = time.monotonic() + 30
-    while time.monotonic() < limit:
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{url}/_specproxy/report", timeout=5).close()
-            return
-        time.sleep(0.05)
-    raise AssertionError("the checking proxy did not start")
+    with checking_proxy.checking(pair[0].url) as seen:
+        yield Checked(pair[0], seen)
 
 
 @pytest.fixture

@@ -34,6 +34,16 @@ async def has_joined(client: Client, room_id: str, user_id: str) -> bool:
     return bool(member["membership"] == "join")
 
 
+async def hears(client: Client, room_id: str, text: str) -> None:
+    """Wait until somebody has said so in the room."""
+
+    async def has_heard() -> bool:
+        said = [event["content"].get("body") for event in await client.timeline(room_id)]
+        return text in said
+
+    await until(has_heard, f"{text!r} is heard")
+
+
 async def texts(client: Client, room_id: str, sender: str) -> list[str]:
     """What one sender said in a room, oldest first, as this client's server has it."""
     return [body for _, body in await messages(client, room_id, sender)]

@@ -10,6 +10,7 @@ import pytest
 from homeserver.testing import processes
 from homeserver.testing.client import Client
 from homeserver.testing.processes import Server
+from tests.end_to_end import story
 from tests.end_to_end.conftest import WithClient
 
 
@@ -45,23 +46,6 @@ def shown(server: Server) -> dict[str, Any]:
     return answer
 
 
-async def hears(client: Client, room_id: str, text: str) -> None:
-    for _ in range(60):
-        if text in [event["content"].get("body") for event in await client.timeline(room_id)]:
-            return
-        await client.sync(1_000)
-    raise AssertionError(f"{text!r} was not heard")
-
-
-async def befriended_room(hers: Client, his: Client) -> str:
-    room_id = await hers.create_room(invite=[his.user_id])
-    for _ in range(60):
-        if room_id in (await his.sync(1_000)).get("rooms", {}).get("invite", {}):
-            break
-    await his.join(room_id)
-    return room_id
-
-
 @pytest.mark.parametrize("how", ["rotate", "recover"])
 async def test_the_conversation_goes_on_with_the_new_keys(
     tmp_path: Path, with_client: WithClient, how: str
@@ -69,7 +53,7 @@ async def test_the_conversation_goes_on_with_the_new_keys(
     with Pair(tmp_path) as pair:
         alice, bob = pair.alice, pair.bob
         hers, his = await with_client(alice), await with_client(bob)
-        room_id = await befriended_room(hers, his)
+        room_id = await story.meet(hers, his)
         await hers.send_text(room_id, "with the first key")
         before = shown(alice)
         refused = alice.command("identity", "rotate", is_checked=False)
@@ -84,11 +68,11 @@ async def test_the_conversation_goes_on_with_the_new_keys(
         assert before["signs events with"] in after["keys before"]
         alice.start()
         await hers.send_text(room_id, "with the second key")
-        await hears(his, room_id, "with the second key")
-        await hears(his, room_id, "with the first key")
+        await story.hears(his, room_id, "with the second key")
+        await story.hears(his, room_id, "with the first key")
         await his.send_text(room_id, "I see")
-        await hears(hers, room_id, "I see")
-        await hears(hers, room_id, "while she changes her keys")
+        await story.hears(hers, room_id, "I see")
+        await story.hears(hers, room_id, "while she changes her keys")
         assert ("keys_renewed", shown(alice)["server name"]) in await notices_of(bob)
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from homeserver.app.sealed_files import SealedWriter
 from homeserver.testing import processes
-from homeserver.testing.client import Client
 from homeserver.testing.processes import Server
+from tests.end_to_end import story
 from tests.end_to_end.conftest import WithClient
 
 PASSPHRASE = "four words and more"
@@ -50,14 +50,12 @@ async def test_a_backup_of_a_running_server_brings_everything_back(
 ) -> None:
     alice, bob = pair
     hers, his = await with_client(alice), await with_client(bob)
-    room_id = await hers.create_room(invite=[his.user_id])
-    await is_invited(his, room_id)
-    await his.join(room_id)
+    room_id = await story.meet(hers, his)
     await hers.send_text(room_id, "before the backup")
     picture = await hers.upload(b"kept with care", "text/plain")
     back_up(alice, tmp_path / "alice.backup")
     await hers.send_text(room_id, "after the backup")
-    await hears(his, room_id, "after the backup")
+    await story.hears(his, room_id, "after the backup")
     alice.kill()
     back, told = restored(alice, tmp_path / "alice.backup", tmp_path / "again")
     name = bob.status()["server_name"]
@@ -68,30 +66,12 @@ async def test_a_backup_of_a_running_server_brings_everything_back(
         back.command("peers", "resume", name)
         hers = await with_client(back)
         await his.send_text(room_id, "welcome back")
-        await hears(hers, room_id, "welcome back")
+        await story.hears(hers, room_id, "welcome back")
         await hers.send_text(room_id, "thank you")
-        await hears(his, room_id, "thank you")
+        await story.hears(his, room_id, "thank you")
         assert await hers.download(picture) == b"kept with care"
     finally:
         back.kill()
-
-
-async def hears(client: Client, room_id: str, text: str) -> None:
-    """Sync until somebody has said so in the room."""
-    for _ in range(60):
-        said = [event["content"].get("body") for event in await client.timeline(room_id)]
-        if text in said:
-            return
-        await client.sync(1_000)
-    raise AssertionError(f"{text!r} was not heard in {room_id}")
-
-
-async def is_invited(client: Client, room_id: str) -> None:
-    """Sync until the invitation is there."""
-    for _ in range(60):
-        if room_id in (await client.sync(1_000)).get("rooms", {}).get("invite", {}):
-            return
-    raise AssertionError(f"no invitation into {room_id} came")
 
 
 def standings(server: Server) -> dict[str, str]:
