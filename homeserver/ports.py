@@ -103,7 +103,10 @@ class PeerNetwork(Protocol):
     async def ask(
         self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
     ) -> JsonObject:
-        """Ask a connected peer by an operation's name from federation.md (`make_join`, …)."""
+        """Ask a connected peer by an operation's name from federation.md (`make_join`, …).
+
+        The answer to `send_join` holds the whole state, however many pages it came in.
+        """
         ...
 
     async def fetch_media(self, peer: ServerName, media_id: str) -> PeerFile:

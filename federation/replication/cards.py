@@ -23,6 +23,8 @@ from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _REMEMBERED = 2_000
+# How many questions for cards one list of events may cost.
+_MOST_PAGES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +67,18 @@ class Cards:
         """The keys of servers whose cards we hold; for peers, who show theirs themselves."""
         return _keys_of(self._identities(view, servers))
 
-    async def take_in(self, proofs: Iterable[Any]) -> None:
-        """Keep the cards that came with an answer, as far as they prove themselves."""
+    async def take_in(self, proofs: Iterable[Any]) -> set[ServerName]:
+        """Keep the cards that came with an answer, as far as they prove themselves; say whose."""
         shown = [one for one in map(_checked, proofs) if one is not None]
-        if not shown:
-            return
         now_ms = self._clock.now_ms()
 
         def keep(work: UnitOfWork) -> None:
             for one in shown:
                 self._keep(work, one, now_ms)
 
-        await self._database.write(keep)
+        if shown:
+            await self._database.write(keep)
+        return {one.server_name for one in shown}
 
     def answer(self, view: View, peer: ServerName, body: JsonObject) -> JsonObject:
         """The cards of servers in a room that the asker is in too."""
@@ -126,12 +128,21 @@ class Cards:
         self.when_alarmed(peer)
 
     async def _fetch(self, peer: ServerName, room_id: RoomId, servers: set[ServerName]) -> None:
-        wanted = sorted(servers)[: bodies.SERVERS_PER_QUESTION]
-        try:
-            answer = await self._ask(peer, "cards", {"room_id": room_id, "servers": wanted})
-        except errors.PeerRefused:
-            return  # the events of those servers are refused for now
-        await self.take_in(bodies.listed(answer, "cards")[: bodies.SERVERS_PER_QUESTION])
+        """Ask for cards in pages, until the peer has given all that it has."""
+        lacking = sorted(servers)
+        for _ in range(_MOST_PAGES):
+            if not lacking:
+                return
+            asked = lacking[: bodies.SERVERS_PER_QUESTION]
+            try:
+                answer = await self._ask(peer, "cards", {"room_id": room_id, "servers": asked})
+            except errors.PeerRefused:
+                return  # the events of those servers are refused for now
+            given = await self.take_in(bodies.listed(answer, "cards")[: len(asked)])
+            # An answer without any card says that the peer has none of these; one with some may
+            # have had no room for the others.
+            settled = given & set(asked) or set(asked)
+            lacking = [server for server in lacking if server not in settled]
 
     def _find(self, servers: Collection[ServerName]) -> dict[ServerName, Identity]:
         return self._database.read(lambda view: self._identities(view, servers))

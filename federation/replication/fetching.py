@@ -22,7 +22,7 @@ from homeserver.storage import events
 from homeserver.storage.database import Database
 
 # A room with a larger state is not for a personal server; nor may a peer answer without end. Each
-# answer has 200 KiB at most.
+# answer has 200 KiB at most. A part of a state is none: what is beyond is refused.
 _MOST_STATE = 50_000
 _MOST_PAGES = 300
 # Others have their turn between so many signatures.
@@ -125,16 +125,18 @@ class Fetching:
     ) -> tuple[set[EventId], set[EventId]]:
         state: set[EventId] = set()
         chain: set[EventId] = set()
-        offset: int | None = 0
+        offset = 0
         for _ in range(_MOST_PAGES):
-            if offset is None or len(state) + len(chain) > _MOST_STATE:
-                break
             body: JsonObject = {"room_id": room.room_id, "event_id": event_id, "offset": offset}
             answer = await self._ask(peer, "state_ids", body)
             state |= {EventId(one) for one in bodies.texts(answer, "pdu_ids")}
             chain |= {EventId(one) for one in bodies.texts(answer, "auth_chain_ids")}
-            offset = _further(answer.get("next"), offset)
-        return state, chain
+            _check_size(len(state) + len(chain))
+            following = _further(answer.get("next"), offset)
+            if following is None:
+                return state, chain
+            offset = following
+        raise _too_large()
 
 
 async def complete_join(
@@ -144,14 +146,27 @@ async def complete_join(
     state, chain = bodies.listed(answer, "state"), bodies.listed(answer, "auth_chain")
     offset = _further(answer.get("next"), 0)
     for _ in range(_MOST_PAGES):
-        if offset is None or len(state) + len(chain) > _MOST_STATE:
-            break
+        _check_size(len(state) + len(chain))
+        if offset is None:
+            return answer | {"state": state, "auth_chain": chain, "next": None}
         body: JsonObject = {"room_id": room_id, "event_id": event_id, "offset": offset}
         page = await ask(peer, "state", body)
         state = state + bodies.listed(page, "pdus")
         chain = chain + bodies.listed(page, "auth_chain")
         offset = _further(page.get("next"), offset)
-    return answer | {"state": state, "auth_chain": chain}
+    raise _too_large()
+
+
+def _check_size(told: int) -> None:
+    if told > _MOST_STATE:
+        raise _too_large()
+
+
+def _too_large() -> errors.PeerRefused:
+    return errors.PeerRefused(
+        "The state of that room is larger than this server takes in: more than"
+        f" {_MOST_STATE:,} events, or {_MOST_PAGES} answers."
+    )
 
 
 def _further(following: Any, offset: int) -> int | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from homeserver import errors
+from homeserver.matrix import events as matrix_events
+from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Draft, Event
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
@@ -18,9 +20,8 @@ from homeserver.rooms.local_server import LocalServer
 
 # A room's state may take a while.
 _ANSWER_WITHIN_S = 60.0
-# A room with a larger state is not for a personal server.
-_LARGEST_STATE = 50_000
 _LEAST_DEPTH = 1
+_MOST_NAMED = 5
 
 
 class Verify(Protocol):
@@ -66,29 +67,23 @@ class Asking:
         if isinstance(countersigned, dict):
             checked = await self._verify(peer, room_id, version, [countersigned])
             event = next((one for one in checked if one.event_id == event.event_id), event)
-        told, chain = await self._whole_state(peer, event, answer)
         return JoinedRoom(
             version,
             event,
-            await self._verify(peer, room_id, version, told),
-            await self._verify(peer, room_id, version, chain),
+            await self._whole(peer, event, _listed(answer, "state")),
+            await self._whole(peer, event, _listed(answer, "auth_chain")),
         )
 
-    async def _whole_state(
-        self, peer: ServerName, join: Event, answer: JsonObject
-    ) -> tuple[list[Any], list[Any]]:
-        """All pages of the state before our join; `next` says that there are more."""
-        told, chain = _listed(answer, "state"), _listed(answer, "auth_chain")
-        reached, following = 0, answer.get("next")
-        while isinstance(following, int) and len(told) + len(chain) < _LARGEST_STATE:
-            if following <= reached:
-                raise errors.PeerRefused("The other server's answer makes no sense.")
-            reached = following
-            body = {"room_id": join.room_id, "event_id": join.event_id, "offset": reached}
-            page = await self._network.ask(peer, "state", body, _ANSWER_WITHIN_S)
-            told, chain = told + _listed(page, "pdus"), chain + _listed(page, "auth_chain")
-            following = page.get("next")
-        return told, chain
+    async def _whole(self, peer: ServerName, join: Event, pdus: Sequence[Any]) -> list[Event]:
+        """All of these as events of the room: with a part of it we would hold another room."""
+        passed = await self._verify(peer, join.room_id, join.version, pdus)
+        lost = _lost(pdus, passed, join.version) if len(passed) < len(pdus) else []
+        if lost:
+            raise errors.PeerRefused(
+                f"Your server could not check {len(lost)} of the events that make up that room,"
+                f" and did not enter it. They are by {_named(lost)}."
+            )
+        return passed
 
     async def knock(
         self, peer: ServerName, room_id: RoomId, user_id: UserId, content: JsonObject, now_ms: int
@@ -132,6 +127,28 @@ class Asking:
             origin_server_ts=now_ms,
         )
         return drafting.build(self._local, placed, version.id)
+
+
+def _lost(pdus: Sequence[Any], passed: Sequence[Event], version: RoomVersion) -> list[Any]:
+    """Those that are not among the events that passed; the same twice is not lost."""
+    ids = {event.event_id for event in passed}
+    return [pdu for pdu in pdus if _event_id(pdu, version) not in ids]
+
+
+def _event_id(pdu: Any, version: RoomVersion) -> EventId | None:
+    try:
+        return matrix_events.parse(pdu, version).event_id
+    except errors.BadEvent:
+        return None
+
+
+def _named(lost: Sequence[Any]) -> str:
+    """The servers that lost events say they come from, as many as a sentence bears."""
+    senders = [str(pdu.get("sender")) for pdu in lost if isinstance(pdu, dict)]
+    servers = sorted({identifiers.server_of(one) for one in senders if identifiers.is_user_id(one)})
+    shown = ", ".join(servers[:_MOST_NAMED]) or "nobody"
+    more = len(servers) - _MOST_NAMED
+    return f"{shown} and {more} more servers" if more > 0 else shown
 
 
 def _listed(answer: JsonObject, name: str) -> list[Any]:

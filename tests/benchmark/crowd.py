@@ -61,7 +61,7 @@ class Crowd:
         join: JsonObject = {"membership": "join"}
         users = [self.user(number) for number in range(members)]
         await database.write(self._show_cards)
-        await self._say(
+        await self.say(
             database, room_id, [Intent(user, "m.room.member", join, user) for user in users]
         )
 
@@ -71,9 +71,10 @@ class Crowd:
             Intent(self.user(number % members), "m.room.message", _message(number))
             for number in range(count)
         ]
-        await self._say(database, room_id, said)
+        await self.say(database, room_id, said)
 
-    async def _say(self, database: Database, room_id: RoomId, intents: Sequence[Intent]) -> None:
+    async def say(self, database: Database, room_id: RoomId, intents: Sequence[Intent]) -> None:
+        """Let them say what they want to, one after the other."""
         for start in range(0, len(intents), _A_BATCH):
             some = intents[start : start + _A_BATCH]
             await database.write(partial(self._say_some, room_id, some, start))

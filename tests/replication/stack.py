@@ -17,7 +17,7 @@ from federation.replication.browsing import Browsing
 from federation.replication.cards import Cards
 from federation.replication.entering import Entering
 from federation.replication.events import EventIntake
-from federation.replication.fetching import Fetching
+from federation.replication.fetching import Fetching, complete_join
 from federation.replication.joining import Joining
 from federation.replication.people import People
 from federation.replication.rendering import OwnEvents
@@ -27,7 +27,7 @@ from homeserver.accounts import registration
 from homeserver.config import DefaultGrants, FederationSettings
 from homeserver.ephemeral import Typing, TypingBoard
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import DeviceId, RoomId, ServerName, UserId
+from homeserver.matrix.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
 from homeserver.media import Media, MediaFiles, MediaSettings, RemoteFiles
 from homeserver.ports import PeerFile, Requester
 from homeserver.rooms.aliases import RoomAliases
@@ -95,6 +95,15 @@ class Wire:
     async def ask(
         self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
     ) -> JsonObject:
+        answer = await self.ask_one(peer, operation, body, timeout_s)
+        if operation == "send_join":
+            room_id, join = RoomId(body["room_id"]), EventId(body["event_id"])
+            return await complete_join(self.ask_one, peer, room_id, join, answer)
+        return answer
+
+    async def ask_one(
+        self, peer: ServerName, operation: str, body: JsonObject, timeout_s: float = 20.0
+    ) -> JsonObject:
         return (await self.ask_for_bytes(peer, operation, body, timeout_s))[0]
 
     async def ask_for_bytes(
@@ -126,10 +135,10 @@ class Wire:
 class Server:
     """One person's server, without its faces."""
 
-    def __init__(self, directory: Path, label: str) -> None:
+    def __init__(self, directory: Path, label: str, dns_name: ServerName | None = None) -> None:
         entropy = Entropy(label)
         self.clock = Clock()
-        self.own: OwnIdentity = own_identity.create(entropy, START_MS)[0]
+        self.own: OwnIdentity = own_identity.create(entropy, START_MS, dns_name)[0]
         self.name = self.own.server_name
         self.user = UserId(f"@{label}:{self.name}")
         self.requester = Requester(self.user, DeviceId("PHONE"))
