@@ -12,6 +12,9 @@ from homeserver.storage import notices, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
+# The kind of a notice.
+TWO_UNDER_ONE_NAME = "two_under_one_name"
+
 _REASON = "its keys changed in a way that does not follow from the ones before"
 
 
@@ -37,6 +40,13 @@ def check_hearsay(known: Peer, shown: Identity) -> None:
     is_older = identity.may_replace(shown, remembered)
     if not is_older and not identity.may_replace(remembered, shown):
         raise ForeignKeys(known)
+
+
+def tell_of_two(work: UnitOfWork, known: Identity, now_ms: int) -> None:
+    """Two nodes go by one name from DNS, and we are connected to neither; told once a name."""
+    if not notices.was_told(work, TWO_UNDER_ONE_NAME, known.node_id):
+        words = {"server_name": known.server_name}
+        notices.tell_owner(work, now_ms, TWO_UNDER_ONE_NAME, known.node_id, words)
 
 
 def sound(work: UnitOfWork, peer: Peer, now_ms: int) -> None:

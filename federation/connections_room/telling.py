@@ -194,6 +194,11 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "no_key": _no_key,
     "unreadable": _unreadable,
     "inbox_full": _inbox_full,
+    "two_under_one_name": _plain(
+        "Alarm: members of a room you are in disagree about who {who} is. Your server goes by what "
+        "it was told first, so what it shows of that server's people may be somebody else's, or "
+        "theirs may be missing. Connect with them by a link to be sure."
+    ),
     "expired": _plain("The connection with {who} did not come about in time."),
     "goodbye": _plain("{who} has ended the connection, and said so."),
     "keys_renewed": _plain("{who} has renewed its keys in the way that was agreed before."),

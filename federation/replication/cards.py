@@ -1,7 +1,8 @@
 """Whose key signed this event: cards of peers, and of strangers as members of a room hand them on.
 
 A stranger's card proves itself, because its server's name is the hash of its inception. A name
-from DNS proves nothing, so it counts only where an invitation named it: for peers.
+from DNS proves nothing: the first card that a member hands on under it counts, for checking events
+and nothing else (docs/decisions/0012).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -67,9 +68,15 @@ class Cards:
         """The keys of servers whose cards we hold; for peers, who show theirs themselves."""
         return _keys_of(self._identities(view, servers))
 
-    async def take_in(self, proofs: Iterable[Any]) -> set[ServerName]:
-        """Keep the cards that came with an answer, as far as they prove themselves; say whose."""
-        shown = [one for one in map(_checked, proofs) if one is not None]
+    async def take_in(
+        self, proofs: Iterable[Any], asked: Collection[ServerName] = ()
+    ) -> set[ServerName]:
+        """Keep the cards that came with an answer, as far as they prove themselves; say whose.
+
+        A card under a name from DNS proves nothing, and is kept only if it was `asked` for.
+        """
+        checked = [one for one in map(_checked, proofs) if one is not None]
+        shown = [one for one in checked if identity.has_p2p_name(one) or one.server_name in asked]
         now_ms = self._clock.now_ms()
 
         def keep(work: UnitOfWork) -> None:
@@ -104,17 +111,16 @@ class Cards:
 
     def _keep(self, work: UnitOfWork, shown: Identity, now_ms: int) -> None:
         """Peers show their own cards; a stranger's has to continue the one we know."""
-        server = shown.server_name
-        peer = peers.find_peer(work, server)
-        if peer is not None:
-            self._compare(work, peer, shown, now_ms)
+        if shown.server_name == self._own.server_name:
             return
-        known = cards.find_cards(work, [server]).get(server)
-        if known is not None and not identity.may_replace(identity.verify_proof(known), shown):
+        peer = peers.find_peer(work, shown.server_name)
+        if peer is not None and peer.node_id != shown.node_id:
+            # Anybody can make a card with a name from DNS: no reason to suspect who holds it.
             metrics.bump("cards_refused")
-            return
-        if known is None or known != shown.proof:
-            cards.save_card(work, server, shown.proof, now_ms)
+        elif peer is not None and peer.proof:
+            self._compare(work, peer, shown, now_ms)
+        else:
+            _keep_strangers(work, shown, now_ms)
 
     def _compare(self, work: UnitOfWork, peer: Peer, shown: Identity, now_ms: int) -> None:
         """What others pass on of a peer may be older; it may not be something else."""
@@ -138,7 +144,7 @@ class Cards:
                 answer = await self._ask(peer, "cards", {"room_id": room_id, "servers": asked})
             except errors.PeerRefused:
                 return  # the events of those servers are refused for now
-            given = await self.take_in(bodies.listed(answer, "cards")[: len(asked)])
+            given = await self.take_in(bodies.listed(answer, "cards")[: len(asked)], asked)
             # An answer without any card says that the peer has none of these; one with some may
             # have had no room for the others.
             settled = given & set(asked) or set(asked)
@@ -166,6 +172,17 @@ class Cards:
         return parsed.identity
 
 
+def _keep_strangers(work: UnitOfWork, shown: Identity, now_ms: int) -> None:
+    known = cards.find_cards(work, [shown.server_name]).get(shown.server_name)
+    before = None if known is None else identity.verify_proof(known)
+    if before is not None and not identity.may_replace(before, shown):
+        metrics.bump("cards_refused")
+        if before.node_id != shown.node_id:
+            alarms.tell_of_two(work, before, now_ms)
+    elif known != shown.proof:
+        cards.save_card(work, shown.server_name, shown.proof, now_ms)
+
+
 def _keys_of(known: Mapping[ServerName, Identity]) -> KeyAt:
     def key_at(server: ServerName, key_id: str, at_ms: int) -> str | None:
         found = known.get(server)
@@ -178,7 +195,7 @@ def _load(view: View, servers: Collection[ServerName]) -> dict[ServerName, JsonO
     found = cards.find_cards(view, servers)
     for server in servers:
         peer = peers.find_peer(view, server)
-        if peer is not None:
+        if peer is not None and peer.proof:  # there is none while a link to it is being opened
             found[server] = peer.proof
     return found
 
@@ -194,8 +211,7 @@ def _may_hold(known: dict[ServerName, Identity], server: ServerName, pdus: Seque
 
 def _checked(proof: Any) -> Identity | None:
     try:
-        shown = identity.verify_proof(proof)
+        return identity.verify_proof(proof)
     except BadIdentity:
         metrics.bump("cards_refused")
         return None
-    return shown if identity.has_p2p_name(shown) else None

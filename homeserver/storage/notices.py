@@ -88,6 +88,12 @@ def tell_owner(work: UnitOfWork, at: int, kind: str, node_id: str, content: Json
     work.wake(wake_ups.NOTICES)
 
 
+def was_told(view: View, kind: str, node_id: str) -> bool:
+    """Whether there is a notice of this kind about a node."""
+    about = (notices.c.node_id == node_id, notices.c.kind == kind)
+    return view.scalar(select(notices.c.number).where(*about).limit(1)) is not None
+
+
 def untold(view: View, limit: int = 100) -> list[Notice]:
     """Notices that were not shown yet, oldest first."""
     query = select(notices).where(notices.c.is_told.is_(False)).order_by(notices.c.number)
