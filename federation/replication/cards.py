@@ -39,9 +39,8 @@ class _Parsed:
 class Cards:
     """The proofs of identity that events are checked with."""
 
-    def __init__(self, database: Database, ask: Ask, clock: Clock, own: Identity) -> None:
+    def __init__(self, database: Database, clock: Clock, own: Identity) -> None:
         self._database = database
-        self._ask = ask
         self._clock = clock
         self._own = own
         # Set once at wiring: hears that a peer's keys do not follow from those we know.
@@ -53,14 +52,16 @@ class Cards:
         """Our own server's name."""
         return self._own.server_name
 
-    async def keys_for(self, peer: ServerName, room_id: RoomId, pdus: Sequence[Any]) -> KeyAt:
+    async def keys_for(
+        self, ask: Ask, peer: ServerName, room_id: RoomId, pdus: Sequence[Any]
+    ) -> KeyAt:
         """The keys that these events may be signed with; asks the peer for cards we lack."""
         known = self._find(verification.signers(pdus))
         lacking = {
             server for server in verification.signers(pdus) if not _may_hold(known, server, pdus)
         }
         if lacking:
-            await self._fetch(peer, room_id, lacking)
+            await self._fetch(ask, peer, room_id, lacking)
             known |= self._find(lacking)
         return _keys_of(known)
 
@@ -133,7 +134,9 @@ class Cards:
     def _tell(self, peer: ServerName) -> None:
         self.when_alarmed(peer)
 
-    async def _fetch(self, peer: ServerName, room_id: RoomId, servers: set[ServerName]) -> None:
+    async def _fetch(
+        self, ask: Ask, peer: ServerName, room_id: RoomId, servers: set[ServerName]
+    ) -> None:
         """Ask for cards in pages, until the peer has given all that it has."""
         lacking = sorted(servers)
         for _ in range(_MOST_PAGES):
@@ -141,7 +144,7 @@ class Cards:
                 return
             asked = lacking[: bodies.SERVERS_PER_QUESTION]
             try:
-                answer = await self._ask(peer, "cards", {"room_id": room_id, "servers": asked})
+                answer = await ask(peer, "cards", {"room_id": room_id, "servers": asked})
             except errors.PeerRefused:
                 return  # the events of those servers are refused for now
             given = await self.take_in(bodies.listed(answer, "cards")[: len(asked)], asked)

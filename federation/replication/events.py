@@ -22,6 +22,8 @@ from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.storage.waiting_events import Arrival
 
+# What a frame rests on is fetched for so long while it is worked off; the rest waits.
+_WITHIN_S = 60.0
 # How much of what a newcomer says waits for somebody to tell us of the join.
 _MOST_OF_A_NEWCOMER = 50
 _UNKNOWN_TO_THE_ROOM = "NotInRoom"
@@ -37,7 +39,7 @@ class EventIntake:
         self._fetching = fetching
         self._entering = entering
         self._clock = clock
-        self.placing = Placing(database, fetching)
+        self.placing = Placing(database, fetching, clock)
 
     async def take_in(
         self, peer: ServerName, pdus: Sequence[Any], finish: Finish = nothing_more
@@ -49,14 +51,16 @@ class EventIntake:
         """
         rooms_of = _by_room(pdus)
         is_finished = False
+        until = self._clock.monotonic() + _WITHIN_S
+        patient = self._fetching.patient(self._clock, until)
         for count, (room_id, of_room) in enumerate(rooms_of.items(), start=1):
             room = await self._find_room(peer, room_id)
             if room is None:
-                await self._keep_for_later(peer, room_id, of_room)
+                await self._keep_for_later(patient, peer, room_id, of_room)
                 continue
-            arrived = await self._fetching.verified(peer, room, of_room)
+            arrived = await patient.verified(peer, room, of_room)
             last = finish if count == len(rooms_of) else nothing_more
-            placed = await self.placing.place(peer, room, arrived, last)
+            placed = await self.placing.place(peer, room, arrived, until, last)
             await self._keep(peer, room_id, placed.left, placed.reason)
             is_finished = placed.is_finished and last is finish
         if not is_finished:
@@ -69,7 +73,9 @@ class EventIntake:
         await self._entering.settle(room_id, lambda: find() is not None)
         return find()
 
-    async def _keep_for_later(self, peer: ServerName, room_id: RoomId, pdus: Sequence[Any]) -> None:
+    async def _keep_for_later(
+        self, patient: Fetching, peer: ServerName, room_id: RoomId, pdus: Sequence[Any]
+    ) -> None:
         """A peer may speak in a room before whoever let it in has told us. It is not asked."""
         room = self._database.read(
             lambda view: _find_shared(view, room_id, peer, self._fetching.own_name)
@@ -77,7 +83,7 @@ class EventIntake:
         own = [one for one in pdus if _is_by(peer, one)][-_MOST_OF_A_NEWCOMER:]
         metrics.bump("events_refused", len(pdus) - len(own) if room is not None else len(pdus))
         if room is not None:
-            said = await self._fetching.verified(peer, room, own)
+            said = await patient.verified(peer, room, own)
             await self._keep(peer, room_id, said, _UNKNOWN_TO_THE_ROOM)
 
     async def _keep(

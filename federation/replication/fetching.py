@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from federation.replication import bodies, verification
-from federation.replication.asking import Ask
+from federation.replication.asking import Ask, Patient
 from federation.replication.cards import Cards
 from federation.replication.edges import Edge
 from federation.replication.verification import Room
@@ -18,6 +18,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName
 from homeserver.matrix.room_versions import RoomVersion
+from homeserver.ports import Clock
 from homeserver.storage import events
 from homeserver.storage.database import Database
 
@@ -46,6 +47,10 @@ class Fetching:
         self._ask = ask
         self._cards = cards
 
+    def patient(self, clock: Clock, until: float) -> "Fetching":
+        """The same, asking again where the peer is away for a moment, and never beyond another."""
+        return Fetching(self._database, Patient(self._ask, clock, until), self._cards)
+
     @property
     def own_name(self) -> ServerName:
         """Our own server's name."""
@@ -59,7 +64,7 @@ class Fetching:
 
     async def verified(self, peer: ServerName, room: Room, pdus: Sequence[Any]) -> list[Event]:
         """Those of some PDUs that are events of this room, as their senders signed them."""
-        key_at = await self._cards.keys_for(peer, room.room_id, pdus)
+        key_at = await self._cards.keys_for(self._ask, peer, room.room_id, pdus)
         found: dict[EventId, Event] = {}
         for start in range(0, len(pdus), _CHECKED_AT_ONCE):
             some = verification.check_all(pdus[start : start + _CHECKED_AT_ONCE], room, key_at)

@@ -30,6 +30,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 600.0
 # Where everybody answered and nobody had it: who comes back is asked at once all the same.
 _HOPELESS_PAUSE_S = 21_600.0
 _AT_ONCE = 200
+# Rooms that are tried at the same time, and how long one peer is asked about what waits in one.
+_MOST_ROOMS_AT_ONCE = 8
+_WITHIN_S = 30.0
 _MOST_ASKED = 10
 _MOST_DAYS_OUTSIDE = 14
 _DAY_MS = 86_400_000
@@ -54,7 +57,7 @@ class Tried:
 
 
 class Holding:
-    """One worker for all rooms in which something waits."""
+    """Tries all rooms in which something waits, a few at a time: none keeps the others waiting."""
 
     def __init__(
         self, database: Database, placing: Placing, own_name: ServerName, clock: Clock
@@ -65,6 +68,7 @@ class Holding:
         self._clock = clock
         self._turns: dict[RoomId, _Turn] = {}
         self._turns_taken = 0
+        self._trying: dict[RoomId, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -76,9 +80,10 @@ class Holding:
     async def close(self) -> None:
         """Stop; what waits goes on waiting after the next start."""
         self._database.wake_ups.ignore(wake_ups.WAITING_EVENTS, self._woken.set)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._trying.values(), *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def hurry(self) -> None:
         """A peer can be reached again: try everything soon."""
@@ -91,7 +96,7 @@ class Holding:
         while True:
             self._woken.clear()
             try:
-                pause = await self._try_due()
+                pause = self._begin_due()
             except Exception:  # noqa: BLE001 - logged, and tried again
                 metrics.bump("unexpected_errors")
                 _log.exception("events that wait could not be tried")
@@ -102,22 +107,41 @@ class Holding:
             else:
                 await waiting.wait_for(self._woken, self._clock, pause)
 
-    async def _try_due(self) -> float | None:
-        """Try the rooms whose turn it is; returns the seconds until the next one's."""
+    def _begin_due(self) -> float | None:
+        """Begin with the rooms whose turn it is; returns the seconds until the next one's.
+
+        None where only the end of something under way can bring another turn.
+        """
         now = self._clock.monotonic()
         found = self._database.read(waiting_events.rooms_with_waiting)
         self._turns = {
             room_id: self._turns.get(room_id) or _Turn(now + _FIRST_PAUSE_S, _FIRST_PAUSE_S)
             for room_id in found
         }
-        for room_id in [one for one in found if self._turns[one].due <= now]:
-            tried = await self.try_room(room_id)
+        idle = self._turns.keys() - self._trying.keys()
+        for room_id in sorted(idle, key=lambda one: (self._turns[one].due, one)):
+            if len(self._trying) >= _MOST_ROOMS_AT_ONCE:
+                return None
             turn = self._turns[room_id]
+            if turn.due > now:
+                return turn.due - now
+            trying = self._take_turn(room_id, turn)
+            self._trying[room_id] = asyncio.get_running_loop().create_task(trying)
+        return None
+
+    async def _take_turn(self, room_id: RoomId, turn: _Turn) -> None:
+        try:
+            tried = await self.try_room(room_id)
             longest = _LONGEST_PAUSE_S if tried.is_hopeful else _HOPELESS_PAUSE_S
             turn.pause = _FIRST_PAUSE_S if tried.has_moved else min(turn.pause * 2, longest)
+        except Exception:  # noqa: BLE001 - logged, and tried again
+            metrics.bump("unexpected_errors")
+            _log.exception("events that wait could not be tried room=%s", room_id)
+            turn.pause = _LONGEST_PAUSE_S
+        finally:
             turn.due = self._clock.monotonic() + turn.pause
-        now = self._clock.monotonic()
-        return max(0.0, min(turn.due for turn in self._turns.values()) - now) if found else None
+            del self._trying[room_id]
+            self._woken.set()
 
     async def try_room(self, room_id: RoomId) -> Tried:
         """Try what waits in a room, each peer's apart: the peer first, then other servers."""
@@ -131,7 +155,8 @@ class Holding:
         tried = Tried()
         for source, peer in _visits(held, self._sources(room_id), self._turns_taken):
             if held[peer]:
-                placed = await self._placing.place(source, room, held[peer])
+                until = self._clock.monotonic() + _WITHIN_S
+                placed = await self._placing.place(source, room, held[peer], until)
                 held[peer] = await self._settle(held[peer], placed.left, tried)
                 tried.is_hopeful |= placed.reason == _AWAY
                 if source == peer or peer not in tried.asked:

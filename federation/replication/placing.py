@@ -18,6 +18,7 @@ from federation.replication.verification import Room
 from homeserver import errors, metrics
 from homeserver.matrix.events import Event, StateMap
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName
+from homeserver.ports import Clock
 from homeserver.rooms import appending, taking_in
 from homeserver.rooms.appending import Origin
 from homeserver.rooms.state import MissingEvents
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 # How many events one unit of work appends: the writer is shared.
 _BATCH = 50
-# How much of a gap is fetched at once. What is older is for pages of history.
-_MOST_MISSING = 5_000
+# How much of a gap is fetched before what arrived is shown. What is older is for pages of history.
+_MOST_MISSING = 500
 _MOST_ROUNDS = 100
 # How many events may need a state of their own at one time; the others come later.
 _MOST_STATES = 5
@@ -55,72 +56,92 @@ class Placed:
 class Placing:
     """Brings events that came from peers into the rooms' graphs."""
 
-    def __init__(self, database: Database, fetching: Fetching) -> None:
+    def __init__(self, database: Database, fetching: Fetching, clock: Clock) -> None:
         self._database = database
         self._fetching = fetching
+        self._clock = clock
 
     async def place(
         self,
         peer: ServerName,
         room: Room,
         arrived: Sequence[Event],
+        until: float,
         finish: Finish = nothing_more,
     ) -> Placed:
-        """Append events; what they rest on and we lack is fetched from this peer.
+        """Append events; what they rest on and we lack is fetched from this peer, up to a moment.
 
-        No event is dropped because the peer is away or does not answer: it is left.
+        No event is dropped because the peer is away or does not answer in time: it is left.
         """
+        patient = self._fetching.patient(self._clock, until)
+        half = (self._clock.monotonic() + until) / 2
+        placement = _Placement(self._database, patient, peer, room, finish)
+        return await placement.run(arrived, lambda: self._clock.monotonic() >= half)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placement:
+    """Events of one room that one peer sent are given their place."""
+
+    database: Database
+    fetching: Fetching
+    peer: ServerName
+    room: Room
+    finish: Finish
+
+    async def run(self, arrived: Sequence[Event], is_late: Callable[[], bool]) -> Placed:
+        """Fetch their past until it is late; then append them, with states told where need be."""
         placed = Placed()
         waiting = list(arrived)
         try:
-            waiting = await self._with_past(peer, room, waiting)
+            waiting = await self._with_past(waiting, is_late)
         except errors.HomeserverError as error:
             placed.reason = _why(error)
-            _log.info("no past of events peer=%s reason=%s", peer, placed.reason)
-        waiting, placed.is_finished = await self._append_all(peer, waiting, finish)
-        waiting = await self._append_with_states(peer, room, waiting, placed, finish)
+            _log.info("no past of events peer=%s reason=%s", self.peer, placed.reason)
+        waiting, placed.is_finished = await self._append_all(waiting)
+        waiting = await self._append_with_states(waiting, placed)
         given = {event.event_id for event in arrived}
         placed.left = [event for event in (*placed.left, *waiting) if event.event_id in given]
         placed.is_finished = placed.is_finished and not placed.left
         return placed
 
-    async def _append_with_states(
-        self, peer: ServerName, room: Room, waiting: list[Event], placed: Placed, finish: Finish
-    ) -> list[Event]:
+    async def _append_with_states(self, waiting: list[Event], placed: Placed) -> list[Event]:
         """Go on where a state lets us; returns what was not tried."""
         for _ in range(_MOST_STATES):
             if not waiting or placed.reason == _AWAY:
                 break
             first, *rest = waiting
-            why = await self._append_with_state(peer, room, first)
+            why = await self._append_with_state(first)
             if why is not None:
                 placed.left.append(first)
                 placed.reason = why
-            waiting, placed.is_finished = await self._append_all(peer, rest, finish)
+            waiting, placed.is_finished = await self._append_all(rest)
         return waiting
 
-    async def _with_past(self, peer: ServerName, room: Room, arrived: list[Event]) -> list[Event]:
-        """These events after those that lead to them from what we have, causes first."""
+    async def _with_past(self, arrived: list[Event], is_late: Callable[[], bool]) -> list[Event]:
+        """These events after those that lead to them from what we have, causes first.
+
+        Where that is too much, or takes too long, the newest of it: what is before becomes a gap.
+        """
         given = {event.event_id: event for event in arrived}
-        for _ in range(_MOST_ROUNDS):
-            edge = self._edge(room, given)
-            if not edge.latest or len(given) - len(arrived) >= _MOST_MISSING:
-                break
-            fresh = await self._earlier(peer, room, edge, given)
+        edge, rounds, is_cut = self._edge(given), 0, False
+        while edge.latest and not is_cut:
+            fresh = await self._earlier(edge, given)
             if not fresh:
                 break
             given |= fresh
-        live = self._edge(room, given).unknown
-        return _following(given, live, {event.event_id for event in arrived})
+            edge, rounds = self._edge(given), rounds + 1
+            is_enough = len(given) - len(arrived) >= _MOST_MISSING or rounds >= _MOST_ROUNDS
+            is_cut = bool(edge.latest) and (is_enough or is_late())
+        wanted = given.keys() if is_cut else {event.event_id for event in arrived}
+        return _following(given, edge.unknown, wanted)
 
-    async def _earlier(
-        self, peer: ServerName, room: Room, edge: Edge, given: Mapping[EventId, Event]
-    ) -> dict[EventId, Event]:
+    async def _earlier(self, edge: Edge, given: Mapping[EventId, Event]) -> dict[EventId, Event]:
         """What lies before the edge, from a peer that has the events at it or only their past."""
 
         def fresh(told: Sequence[Event]) -> dict[EventId, Event]:
             ids = [one.event_id for one in told]
-            here = self._database.read(lambda view: events.load_events(view, ids))
+            here = self.database.read(lambda view: events.load_events(view, ids))
             placed = {event_id for event_id, stored in here.items() if stored.is_placed}
             return {
                 one.event_id: one
@@ -128,33 +149,32 @@ class Placing:
                 if one.event_id not in placed | given.keys() and one.depth >= edge.min_depth
             }
 
-        found = fresh(await self._fetching.ask_missing_events(peer, room, edge))
-        return found or fresh(await self._fetching.ask_backfill(peer, room, edge.wanted))
+        found = fresh(await self.fetching.ask_missing_events(self.peer, self.room, edge))
+        return found or fresh(await self.fetching.ask_backfill(self.peer, self.room, edge.wanted))
 
-    def _edge(self, room: Room, given: Mapping[EventId, Event]) -> Edge:
-        return self._database.read(lambda view: edges.edge_of(view, room, given))
+    def _edge(self, given: Mapping[EventId, Event]) -> Edge:
+        return self.database.read(lambda view: edges.edge_of(view, self.room, given))
 
-    async def _append_all(
-        self, peer: ServerName, waiting: Sequence[Event], finish: Finish
-    ) -> tuple[list[Event], bool]:
+    async def _append_all(self, waiting: Sequence[Event]) -> tuple[list[Event], bool]:
         """Append in batches; returns those that rest on something we lack, or that all is done."""
         stuck: list[Event] = []
         for start in range(0, len(waiting), _BATCH):
             is_last = start + _BATCH >= len(waiting) and not stuck
-            batch = _Batch(peer, waiting[start : start + _BATCH], finish if is_last else None)
-            stuck += await self._database.write(batch.append)
+            some = waiting[start : start + _BATCH]
+            batch = _Batch(self.peer, some, self.finish if is_last else None)
+            stuck += await self.database.write(batch.append)
         return stuck, bool(waiting) and not stuck
 
-    async def _append_with_state(self, peer: ServerName, room: Room, event: Event) -> str | None:
+    async def _append_with_state(self, event: Event) -> str | None:
         """Append an event whose past stays unknown, with the state before it as the peer tells.
 
         Returns why that was not possible.
         """
         try:
-            told = await self._fetching.ask_state_before(peer, room, event)
-            await self._database.write(lambda work: _append_told(work, peer, event, told))
+            told = await self.fetching.ask_state_before(self.peer, self.room, event)
+            await self.database.write(lambda work: _append_told(work, self.peer, event, told))
         except errors.HomeserverError as error:
-            _log.info("no state for an event peer=%s reason=%s", peer, type(error).__name__)
+            _log.info("no state for an event peer=%s reason=%s", self.peer, type(error).__name__)
             return _why(error)
         return None
 
@@ -167,9 +187,9 @@ def _why(error: errors.HomeserverError) -> str:
 
 
 def _following(
-    given: Mapping[EventId, Event], unknown: Collection[EventId], arrived: Collection[EventId]
+    given: Mapping[EventId, Event], unknown: Collection[EventId], wanted: Collection[EventId]
 ) -> list[Event]:
-    """What arrived, after those fetched events that follow something we have; causes first.
+    """What is wanted, after those fetched events that follow something we have; causes first.
 
     The others are history from before our time in the room, and belong into pages.
     """
@@ -181,7 +201,7 @@ def _following(
     for event_id in TopologicalSorter(graph).static_order():
         event = given[event_id]
         is_live = any(one in kept or _is_ours(one, given, unknown) for one in event.prev_events)
-        if is_live or event_id in arrived:
+        if is_live or event_id in wanted:
             kept[event_id] = event
     return list(kept.values())
 

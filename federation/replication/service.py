@@ -14,7 +14,7 @@ from federation.inbox import Finish, Inbox
 from federation.lines import Line
 from federation.replication import greetings
 from federation.replication.answers import Answers, Outside
-from federation.replication.asking import Ask, Patient
+from federation.replication.asking import Ask
 from federation.replication.browsing import Browsing
 from federation.replication.cards import Cards
 from federation.replication.entering import Entering
@@ -61,18 +61,11 @@ class Replication:
         self._database = database
         self._local = local
         self._clock = clock
-        self.cards = Cards(database, ask, clock, own)
+        self.cards = Cards(database, clock, own)
         self.fetching = Fetching(database, ask, self.cards)
         self.entering = Entering(clock)
         self._greetings: set[asyncio.Task[None]] = set()
-        patient = Patient(ask, clock)
-        self._patient_cards = Cards(database, patient, clock, own)
-        self.intake = EventIntake(
-            database,
-            Fetching(database, patient, self._patient_cards),
-            self.entering,
-            clock,
-        )
+        self.intake = EventIntake(database, self.fetching, self.entering, clock)
         self.holding = Holding(database, self.intake.placing, own.server_name, clock)
 
     @property
@@ -82,8 +75,7 @@ class Replication:
 
     def tell_of_alarms(self, tell: Callable[[ServerName], object]) -> None:
         """Say whom a card that others passed on stopped."""
-        for shown in (self.cards, self._patient_cards):
-            shown.when_alarmed = tell
+        self.cards.when_alarmed = tell
 
     def start(self) -> None:
         """Begin to try again what waits."""

@@ -158,7 +158,7 @@ class Server:
     def _build_replication(self) -> None:
         self.board = TypingBoard(self.clock, Entropy("typing"))
         self.typing = Typing(self.database, self.board, self.wire)
-        self.cards = Cards(self.database, self.wire.ask, self.clock, self.own.identity)
+        self.cards = Cards(self.database, self.clock, self.own.identity)
         self.fetching = Fetching(self.database, self.wire.ask, self.cards)
         self.intake = EventIntake(self.database, self.fetching, Entering(self.clock), self.clock)
         self.updates = Updates(self.local, self.clock, self.cards, self.typing)

@@ -1,6 +1,7 @@
 """Waiting for a peer that cannot be reached, and for a room that is being entered."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -30,8 +31,8 @@ class Moody:
         return {"peer": peer, "operation": operation, "body": body, "timeout_s": timeout_s}
 
 
-async def ask(moody: Moody, clock: Clock) -> JsonObject:
-    return await Patient(moody, clock)(ServerName("bob.example"), "event", {})
+async def ask(moody: Moody, clock: Clock, until: float = math.inf) -> JsonObject:
+    return await Patient(moody, clock, until)(ServerName("bob.example"), "event", {})
 
 
 async def test_a_peer_that_is_away_or_busy_is_asked_again() -> None:
@@ -58,6 +59,21 @@ async def test_patience_ends_soon_because_what_came_is_kept() -> None:
         await ask(moody, clock)
     assert moody.asked == 5
     assert clock.now - began < 60_000
+
+
+async def test_patience_ends_at_its_moment_at_the_latest() -> None:
+    moody, clock = Moody(*[errors.PeerUnreachable()] * 1_000), Clock()
+    until = clock.monotonic() + 4
+    with pytest.raises(errors.PeerUnreachable):
+        await ask(moody, clock, until)
+    assert moody.asked == 3
+    assert until <= clock.monotonic() < until + 1
+
+
+async def test_no_answer_is_awaited_beyond_that_moment() -> None:
+    clock = Clock()
+    assert (await ask(Moody(), clock, clock.monotonic() + 7))["timeout_s"] <= 7
+    assert (await ask(Moody(), clock, clock.monotonic() + 700))["timeout_s"] == 20
 
 
 async def test_a_room_that_nobody_enters_is_not_waited_for() -> None:
