@@ -13,6 +13,9 @@ from homeserver.storage import events
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View
 
+# A position that no event has yet.
+_AFTER_ALL = 2**62
+
 
 def answer_backfill(view: View, peer: ServerName, body: JsonObject) -> JsonObject:
     """These events and what came before them, newest first.
@@ -53,21 +56,28 @@ def _walk(
     known: Collection[EventId],
     limit: int,
 ) -> list[StoredEvent]:
-    """Events of the graph, deepest first, from these backwards; what is known ends a path."""
-    seen = set(known)
-    waiting: list[tuple[int, EventId, StoredEvent]] = []
+    """Events of the graph, newest first, from these backwards; what is known ends a path.
 
-    def look_at(event_ids: Collection[EventId]) -> None:
+    Newest is what came here last: a depth is what its sender says, and one that lies would put all
+    that follows it before everything else. What has no place of its own goes with what follows it.
+    """
+    seen = set(known)
+    waiting: list[tuple[int, int, EventId, StoredEvent]] = []
+
+    def look_at(event_ids: Collection[EventId], follower: tuple[int, int]) -> None:
         fresh = [event_id for event_id in event_ids if event_id not in seen]
         seen.update(fresh)
-        for stored in events.load_events(view, fresh).values():
+        for event_id, stored in events.load_events(view, fresh).items():
             if access.is_of_room(view, room_id, stored):
-                heapq.heappush(waiting, (-stored.event.depth, stored.event.event_id, stored))
+                place = follower
+                if stored.position is not None:
+                    place = (-stored.position, -stored.rank)
+                heapq.heappush(waiting, (*place, event_id, stored))
 
     found: list[StoredEvent] = []
-    look_at(start)
+    look_at(start, (-_AFTER_ALL, 0))
     while waiting and len(found) < min(limit, bodies.EVENTS_PER_QUESTION):
-        _, _, stored = heapq.heappop(waiting)
+        *place, _, stored = heapq.heappop(waiting)
         found.append(stored)
-        look_at(stored.event.prev_events)
+        look_at(stored.event.prev_events, (place[0], place[1]))
     return found

@@ -193,15 +193,26 @@ def _accept(work: UnitOfWork, room: Room, event: Event, before: int, origin: Ori
     stored = replace(stored, room_state_after=current)
     events.save_event(work, stored)
     gaps.save_gaps(work, room.room_id, event.event_id, missing)
-    rooms.advance_room(work, room.room_id, current, ends, max(room.depth, event.depth))
+    depth = _depth_of(work, ends, event)
+    rooms.advance_room(work, room.room_id, current, ends, depth)
     consequences.follow(work, stored, room.current_state_id, origin.server)
     work.wake(wake_ups.SYNC)
     if len(ends) > 1:
         work.wake(wake_ups.ENDS)
     crash_points.reach(Point.EVENT_APPENDED)
-    return replace(
-        room, current_state_id=current, extremities=ends, depth=max(room.depth, event.depth)
-    )
+    return replace(room, current_state_id=current, extremities=ends, depth=depth)
+
+
+def _depth_of(work: UnitOfWork, ends: tuple[EventId, ...], arriving: Event) -> int:
+    """The depth of the deepest of the graph's ends: the next event is one deeper.
+
+    Spec: server-server-api#pdus
+    """
+    found = events.load_bodies(work, [end for end in ends if end != arriving.event_id])
+    depths = [event.depth for event in found.values()]
+    if arriving.event_id in ends:
+        depths.append(arriving.depth)
+    return max(depths, default=arriving.depth)
 
 
 def _missing_before(work: UnitOfWork, event: Event, origin: Origin) -> list[EventId]:

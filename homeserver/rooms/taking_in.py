@@ -3,6 +3,8 @@
 All of them are verified (signatures, hashes) before they come here.
 """
 
+import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -87,7 +89,7 @@ def take_in_backfill(
     known = events.load_events(work, [event.event_id for event in mine])
     places = gaps.positions_waiting_for(work, list(known))
     placed = 0
-    for event in sorted(mine, key=lambda one: (-one.depth, one.event_id)):
+    for event in _effects_first(mine):
         position, stored = places.get(event.event_id), known[event.event_id]
         if position is None or not (stored.is_outlier or stored.is_rejected):
             continue
@@ -114,6 +116,31 @@ def _place(work: UnitOfWork, stored: StoredEvent, position: int) -> None:
     if event.type == "m.room.redaction":
         redacting.take_effect(work, placed)
     redacting.catch_up(work, event)
+
+
+def _effects_first(several: Iterable[Event]) -> list[Event]:
+    """In an order in which every event comes before its prev_events; else the deepest first.
+
+    The depth alone would not do: it is what the sender says, and whoever follows has to go by it.
+    """
+    given = {event.event_id: event for event in several}
+    before = {one.event_id: given.keys() & set(one.prev_events) for one in given.values()}
+    followers = Counter(prev for prevs in before.values() for prev in prevs)
+    free = [_newest_first(one) for one in given.values() if not followers[one.event_id]]
+    heapq.heapify(free)
+    ordered: list[Event] = []
+    while free:
+        event_id = heapq.heappop(free)[-1]
+        ordered.append(given[event_id])
+        for prev in before[event_id]:
+            followers[prev] -= 1
+            if not followers[prev]:
+                heapq.heappush(free, _newest_first(given[prev]))
+    return ordered
+
+
+def _newest_first(event: Event) -> tuple[int, int, EventId]:
+    return -event.depth, -event.origin_server_ts, event.event_id
 
 
 def _causes_first(given: dict[EventId, Event]) -> list[Event]:
