@@ -74,6 +74,10 @@ def load_left(view: View, asked: Asked, left: Membership, ignored: frozenset[Use
     span = Span(left.room_id, asked.after, left.position, known_at)
     wanted = asked.wish.filter.room.timeline
     part = timelines.load_slice(view, asked.user_id, span, wanted, ignored)
+    departure = timelines.find_end_outside(view, left)
+    if departure is not None:
+        is_shown = timelines.passes(wanted, ignored, departure)
+        part = timelines.ended_by(part, departure, is_shown=is_shown)
     needed = room_state_changes.senders(part)
     entries = _entries(asked, part, needed, is_whole=known_at is None)
     return RoomPart(left.room_id, part, list(entries.values()), part.is_limited)

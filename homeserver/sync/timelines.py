@@ -3,13 +3,15 @@
 Spec: client-server-api#syncing
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.rooms import pages, seeing, veils
 from homeserver.storage import events, room_state
 from homeserver.storage.events import Point, StoredEvent, Timeline
+from homeserver.storage.rooms import Membership
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.filters import RoomEventFilter
 
@@ -65,10 +67,29 @@ def load_slice(
     timeline = _load_timeline(view, span, wanted)
     allowed = timeline.events
     if ignored or not wanted.is_open:
-        allowed = [one for one in allowed if _passes(wanted, ignored, one)]
+        allowed = [one for one in allowed if passes(wanted, ignored, one)]
     shown = seeing.visible(view, user_id, allowed)[-wanted.bounded_limit :]
     is_cut = len(shown) < len(allowed)
     return _with_states(view, span, timeline, shown, is_limited=timeline.has_more or is_cut)
+
+
+def find_end_outside(view: View, left: Membership) -> StoredEvent | None:
+    """How an invitation or a knock ended, which stands in no timeline of ours; None elsewhere."""
+    found = events.find_event(view, left.event_id)
+    return found if found is not None and found.position is None else None
+
+
+def ended_by(part: Slice, departure: StoredEvent, *, is_shown: bool) -> Slice:
+    """A slice at whose end the user has departed: clients go by that event and nothing else.
+
+    `is_shown`: as the last event of its timeline, and not only in the state after it.
+
+    Spec: client-server-api#get_matrixclientv3sync
+    """
+    event = departure.event
+    at_end = MappingProxyType({**part.at_end, event.key: event.event_id})
+    shown = [*part.events, departure] if is_shown else part.events
+    return replace(part, events=shown, at_end=at_end)
 
 
 def _load_timeline(view: View, span: Span, wanted: RoomEventFilter) -> Timeline:
@@ -78,7 +99,8 @@ def _load_timeline(view: View, span: Span, wanted: RoomEventFilter) -> Timeline:
     return events.timeline_since(view, span.room_id, span.after, span.until, limit)
 
 
-def _passes(wanted: RoomEventFilter, ignored: frozenset[UserId], stored: StoredEvent) -> bool:
+def passes(wanted: RoomEventFilter, ignored: frozenset[UserId], stored: StoredEvent) -> bool:
+    """Whether an event belongs into the timeline of a device with this filter."""
     event = stored.event
     if event.sender in ignored and not event.is_state:
         return False

@@ -1,4 +1,4 @@
-"""matrix-js-sdk by sliding sync: chats encrypted, and goes on after the server restarted."""
+"""matrix-js-sdk by sliding sync: chats encrypted, goes on after restarts, learns what others do."""
 
 from contextlib import AsyncExitStack
 
@@ -49,3 +49,28 @@ async def test_a_sliding_client_is_invited_and_joins(
     await alice.sees_member(room_id, bob.user_id)
     await alice.send(room_id, TEXT, _text("welcome"))
     assert (await bob.hears(room_id, "welcome")).was_encrypted
+
+
+async def test_every_device_learns_that_an_invitation_ended(
+    friends: Pair, stack: AsyncExitStack, with_js: WithJs
+) -> None:
+    alice = await with_js(friends.alice)
+    classic, sliding = await with_js(friends.bob), await _slide(stack, friends.bob)
+
+    async def invite(name: str) -> str:
+        room_id = await alice.create_encrypted_room(name, [classic.user_id])
+        for device in (classic, sliding):
+            await device.does("seesMyself", room_id, "invite")
+        return room_id
+
+    async def is_over(room_id: str) -> None:
+        for device in (classic, sliding):
+            await device.does("seesMyself", room_id, "leave")
+
+    revoked = await invite("Revoked")
+    await alice.does("kick", revoked, classic.user_id)
+    await is_over(revoked)
+    for number, device in enumerate((classic, sliding)):
+        rejected = await invite(f"Rejected {number}")
+        await device.does("leave", rejected)
+        await is_over(rejected)

@@ -100,6 +100,12 @@ const calls = {
       client.getRoom(roomId)?.hasEncryptionStateEvent(),
     ),
 
+  seesMyself: (roomId, membership) =>
+    eventually(
+      `own membership ${membership}`,
+      () => client.getRoom(roomId)?.getMyMembership() === membership,
+    ),
+
   async join(roomId) {
     await eventually(
       `an invite to ${roomId}`,
@@ -114,6 +120,14 @@ const calls = {
       `${userId} joined`,
       () => client.getRoom(roomId)?.getMember(userId)?.membership === "join",
     ),
+
+  async leave(roomId) {
+    await client.leave(roomId);
+  },
+
+  async kick(roomId, userId) {
+    await client.kick(roomId, userId);
+  },
 
   seesGone: (roomId, userId) =>
     eventually(

@@ -12,16 +12,17 @@ import orjson
 from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
 from homeserver.matrix import signing
 from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.events import Draft, Event
 from homeserver.matrix.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
 from homeserver.ports import PeerFile, Requester, SystemEntropy
 from homeserver.push import UnreadCounts
-from homeserver.rooms import appending, drafting
+from homeserver.rooms import appending, drafting, outside
 from homeserver.rooms.appending import Origin
 from homeserver.rooms.creating import RoomCreator, Wish
 from homeserver.rooms.drafting import Intent
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.sending import RoomSender
-from homeserver.storage import peers, wake_ups
+from homeserver.storage import peers, rooms, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -157,6 +158,50 @@ class Alice:
             return event.event_id
 
         return await self.database.write(append)
+
+    async def be_invited(self, room_id: RoomId | None = None) -> RoomId:
+        """Bob invites to a room that Alice's server is not in, and tells its name."""
+        self._txn += 1
+        room_id = room_id or RoomId(f"!there{self._txn}:bob.test")
+        invitation = self._bobs_member(room_id, "invite", ())
+        shown = {"type": "m.room.name", "state_key": "", "sender": BOB, "content": {"name": "B"}}
+        await self.database.write(
+            lambda work: outside.take_in_invite(work, self.local, invitation, [shown])
+        )
+        return room_id
+
+    async def reject(self, room_id: RoomId) -> None:
+        """Alice declines an invitation, on another device."""
+
+        def leave(work: UnitOfWork) -> None:
+            pending = rooms.find_membership(work, room_id, ALICE)
+            assert pending is not None
+            outside.leave(work, self.local, pending, {}, self.clock.now_ms())
+
+        await self.database.write(leave)
+
+    async def be_uninvited(self, room_id: RoomId) -> None:
+        """Bob takes his invitation back."""
+        pending = self.database.read(lambda view: rooms.find_membership(view, room_id, ALICE))
+        assert pending is not None
+        departure = self._bobs_member(room_id, "leave", (pending.event_id,))
+        await self.database.write(
+            lambda work: outside.take_in_departure(work, self.local, departure)
+        )
+
+    def _bobs_member(self, room_id: RoomId, membership: str, before: tuple[EventId, ...]) -> Event:
+        placed = Draft(
+            room_id=room_id,
+            sender=BOB,
+            type="m.room.member",
+            state_key=ALICE,
+            content={"membership": membership},
+            prev_events=before,
+            auth_events=before,
+            depth=2,
+            origin_server_ts=self.clock.now_ms(),
+        )
+        return drafting.build(self.bobs, placed, "11")
 
     async def befriend_bob(self, **grants: bool) -> None:
         peer = Peer(

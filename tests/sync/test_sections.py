@@ -54,15 +54,6 @@ async def test_a_knock_is_shown_as_one(alice: Alice) -> None:
     assert list((await alice.sync())["rooms"]["knock"]) == [THERE]
 
 
-async def test_a_declined_invitation_goes_away(alice: Alice) -> None:
-    await alice.database.write(lambda work: be_outside(work, "invite"))
-    since = (await alice.sync())["next_batch"]
-    await alice.database.write(lambda work: be_outside(work, "leave"))
-    answer = await alice.sync(since)
-    assert list(answer["rooms"]) == ["leave"]
-    assert list(answer["rooms"]["leave"]) == [THERE]
-
-
 async def test_an_ignored_users_invitation_is_not_shown(alice: Alice) -> None:
     await alice.database.write(
         lambda work: account_data.save_account_data(

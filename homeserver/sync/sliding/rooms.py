@@ -47,18 +47,11 @@ class _Part:
 
 def write(view: View, asked: Asked, plan: Plan) -> dict[RoomId, JsonObject]:
     """Every room of the plan that there is something to say of."""
-    parts = [
-        _load(view, asked, one, plan)
-        for one in plan.rooms
-        if one.membership.membership not in _OUTSIDE
-    ]
+    outside = [one for one in plan.rooms if _is_outside(view, asked, one)]
+    parts = [_load(view, asked, one, plan) for one in plan.rooms if one not in outside]
     shown = showing.timelines(view, [one.slice for one in parts], _manner(asked))
     states = _load_states(view, asked, parts)
-    written: dict[RoomId, JsonObject] = {
-        one.room_id: _outside(view, asked, one)
-        for one in plan.rooms
-        if one.membership.membership in _OUTSIDE
-    }
+    written: dict[RoomId, JsonObject] = {one.room_id: _outside(view, asked, one) for one in outside}
     counting = UnreadRooms(view, asked.sources, asked.user_id, asked.until)
     counting.prepare([part.plan.room_id for part in parts])
     for part in parts:
@@ -67,6 +60,17 @@ def write(view: View, asked: Asked, plan: Plan) -> dict[RoomId, JsonObject]:
         if room or part.plan.since is None:
             written[part.plan.room_id] = room | _always(asked, part, plan, counting)
     return written
+
+
+def _is_outside(view: View, asked: Asked, plan: RoomPlan) -> bool:
+    """Whether nothing is known of a room but what came with an invitation or knock.
+
+    Clients of the form before take a room without `invite_state` for one they are in, unless
+    their own departure is among its events: where that ended it is shown like any other.
+    """
+    if plan.membership.membership in _OUTSIDE:
+        return True
+    return asked.request.is_stable and rooms.find_room(view, plan.room_id) is None
 
 
 def _load(view: View, asked: Asked, plan: RoomPlan, whole: Plan) -> _Part:
@@ -79,9 +83,15 @@ def _load(view: View, asked: Asked, plan: RoomPlan, whole: Plan) -> _Part:
     )
     limit = plan.config.timeline_limit
     part = timelines.load_slice(view, asked.user_id, span, _newest(limit), whole.ignored)
+    departure = timelines.find_end_outside(view, plan.membership) if has_left else None
+    if departure is not None:
+        part = timelines.ended_by(part, departure, is_shown=True)
     if limit == 0:
         part = replace(part, events=[])
     state = room_states.choose(plan, part)
+    if departure is not None:
+        state.sent[departure.event.key] = departure.event.event_id
+        return _Part(plan, part, state, None)
     summary = (
         summaries.load_summary(view, plan.room_id, asked.user_id, part.at_end)
         if state.have_members_changed or state.has_changed(_NAME)
@@ -166,7 +176,7 @@ def _timeline(asked: Asked, part: _Part, shown: Shown) -> JsonObject:
     if not (part.slice.events or part.slice.is_limited or part.plan.since is None):
         return {}
     told = asked.after
-    live = [one for one in part.slice.events if told and one.point.position > told]
+    live = [one for one in part.slice.events if told and (one.position or asked.until) > told]
     return {
         "timeline": [shown[one.event.event_id] for one in part.slice.events],
         "prev_batch": pages.token(part.slice.before),
