@@ -132,7 +132,7 @@ class ClassicSync:
 
     def _wish(self, requester: Requester, request: SyncRequest) -> Wish:
         return Wish(
-            tokens.parse(request.since) if request.since else None,
+            tokens.parse_given(request.since, self._database.position) if request.since else None,
             self._filter(requester, request.filter),
             request.full_state,
             request.use_state_after,

@@ -49,6 +49,17 @@ def parse(text: str) -> SyncToken:
     return SyncToken(int(position), int(typing or 0), run or "", to_device)
 
 
+def parse_given(text: str, newest: int) -> SyncToken:
+    """Read a token from which a device goes on: nobody was given one beyond the newest position.
+
+    Whoever comes with a token has what came before it, so that is forgotten.
+    """
+    token = parse(text)
+    if max(token.position, token.to_device_position) > newest:
+        raise errors.InvalidParam("That sync token is not of this server.")
+    return token
+
+
 def differing(token: SyncToken, since: str | None) -> str:
     """The token as text, never the one the client came with.
 

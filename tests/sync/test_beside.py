@@ -1,3 +1,6 @@
+import pytest
+
+from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, RoomId, ServerName
 from homeserver.storage import account_data, encryption
@@ -48,6 +51,17 @@ async def test_messages_to_a_device_come_until_it_says_it_has_them(alice: Alice)
     assert numbers(first) == numbers(again) == [0, 1, 2]
     assert numbers(await alice.sync(first["next_batch"])) == []
     assert numbers(await alice.sync(since)) == []
+
+
+@pytest.mark.parametrize("token", ["s{}", "s{}_0_aa", "s1_0_aa_{}"])
+async def test_a_token_from_the_future_is_refused_and_forgets_nothing(
+    alice: Alice, token: str
+) -> None:
+    since = (await alice.sync())["next_batch"]
+    await put_messages(alice, 2)
+    with pytest.raises(errors.InvalidParam):
+        await alice.sync(token.format(alice.database.position + 1))
+    assert numbers(await alice.sync(since)) == [0, 1]
 
 
 async def test_many_messages_to_a_device_come_in_pieces(alice: Alice) -> None:

@@ -266,7 +266,7 @@ async def test_messages_to_the_device_stay_until_they_are_acknowledged(alice: Al
     assert not waiting.done()
     await send(b'{"type":"c"}')
     assert (await waiting)["extensions"]["to_device"]["events"] == [{"type": "c"}]
-    for bad in ("x", "-1", "9" * 30):
+    for bad in ("x", "-1", "9" * 30, str(alice.database.position + 1)):
         with pytest.raises(errors.InvalidParam):
             await slider.slide({}, extensions={"to_device": {"enabled": True, "since": bad}})
 

@@ -160,6 +160,8 @@ class SlidingSync:
         since = 0 if wish is None else extensions.parse_since(wish)
         if since == 0:
             return
+        if since > self._database.position:
+            raise errors.InvalidParam("That is not a token of messages to the device.")
         user_id, device_id = requester.user_id, requester.device_id
 
         def forget(work: UnitOfWork) -> None:
