@@ -22,6 +22,7 @@ _STATUS: dict[type[errors.HomeserverError], int] = {
     errors.BadSignature: 403,
     errors.PeerUnreachable: 404,
     errors.PeerRefused: 403,
+    errors.PeerHasNone: 404,
     errors.PeerFileTooLarge: 502,
     errors.PeerFileBroken: 502,
     errors.NotYetUploaded: 504,

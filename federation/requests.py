@@ -136,8 +136,9 @@ class Requests:
             if answer.body is not None:
                 future.set_result(Reply(answer.body, attached))
             else:
-                refused = errors.PeerRefused(answer.error, peer_errcode=answer.errcode)
-                future.set_exception(refused)
+                is_missing = answer.errcode == errors.PeerHasNone.errcode
+                kind = errors.PeerHasNone if is_missing else errors.PeerRefused
+                future.set_exception(kind(answer.error, peer_errcode=answer.errcode))
 
     def _start_answering(self, line: Line, ask: OneAsk) -> None:
         tasks = self._answering.setdefault(line.peer, set())

@@ -173,6 +173,12 @@ class PeerRefused(HomeserverError):
     errcode = "M_FORBIDDEN"
 
 
+class PeerHasNone(PeerRefused):
+    """The other server knows of no such thing."""
+
+    errcode = "M_NOT_FOUND"
+
+
 class PeerFileTooLarge(HomeserverError):
     """The other server's file is larger than this server takes."""
 

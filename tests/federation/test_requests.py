@@ -65,6 +65,10 @@ async def test_an_answer_that_fails_says_so(meeting: Meeting) -> None:
     async def fail(_peer: ServerName, _body: JsonObject) -> Reply:
         return Reply({}, bytes(300_000))
 
+    async def have_none(_peer: ServerName, _body: JsonObject) -> JsonObject:
+        raise errors.NotFound
+
+    alice.federation.requests.register("query/profile", have_none)
     alice.federation.requests.register("event", refuse)
     alice.federation.requests.register("state", fail)
     expected = {"event": "M_FORBIDDEN", "state": "M_TOO_LARGE", "backfill": "M_UNRECOGNIZED"}
@@ -72,6 +76,8 @@ async def test_an_answer_that_fails_says_so(meeting: Meeting) -> None:
         with pytest.raises(errors.PeerRefused) as refused:
             await ask(meeting, bob, alice, operation, {})
         assert refused.value.extra["peer_errcode"] == errcode
+    with pytest.raises(errors.PeerHasNone):
+        await ask(meeting, bob, alice, "query/profile", {})
     with pytest.raises(TypeError):
         await ask(meeting, bob, alice, "no such operation", {})
     with pytest.raises(TypeError):
