@@ -14,7 +14,7 @@ routes = Routes("/_matrix/client/v3", "/_matrix/client/r0")
 
 @routes.get("/profile/{user_id}")
 async def get_profile(requester: Requester, user_id: str, profiles: Profiles) -> JsonObject:
-    """Everything in a profile.
+    """Everything in a profile. It is for the owner's clients: a stranger learns not even this.
 
     Spec: client-server-api#get_matrixclientv3profileuserid
     """

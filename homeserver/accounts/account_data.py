@@ -8,6 +8,7 @@ from collections.abc import Callable
 import orjson
 
 from homeserver import errors
+from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Requester
@@ -53,6 +54,7 @@ class ClientConfig:
             raise errors.SetByServer(f"{kind} cannot be set through this request.")
         if len(kind) > _TYPE_LIMIT:
             raise errors.InvalidParam("That type is too long.")
+        canonical_json.check_kept_exactly(content)
 
         def keep(work: UnitOfWork) -> None:
             account_data.save_account_data(work, requester.user_id, room_id, kind, content)
@@ -85,6 +87,7 @@ class ClientConfig:
         order = content.get("order", 0)
         if isinstance(order, bool) or not isinstance(order, int | float):
             raise errors.InvalidParam("order is a number.")
+        canonical_json.check_kept_exactly(content)
         await self._change_tags(requester, room_id, tag, content)
 
     async def remove_tag(self, requester: Requester, room_id: RoomId, tag: str) -> None:

@@ -1,6 +1,7 @@
 """End the account: nobody can log in, nothing is exchanged, and everything stays on the disk.
 
-Whoever has the machine can open the account again by setting a password.
+Whoever has the machine can open the account again by setting a password. What clients ask for with
+`erase` holds for everybody who deactivates: nobody who comes later is served what the owner said.
 
 Spec: client-server-api#account-deactivation
 """

@@ -39,6 +39,18 @@ def decode(encoded: bytes | str) -> Any:
         raise BadJson(f"Not JSON: {error}") from error
 
 
+def check_kept_exactly(value: Any) -> None:
+    """Refuse numbers that would come back as others: huge integers were read as floats."""
+    waiting = [value]
+    for item in waiting:
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, float) and abs(item) > MAX_INTEGER:
+            raise BadJson("Numbers as large as that are not kept exactly.")
+
+
 def check_integers_only(value: Any) -> None:
     """Refuse floats, integers beyond 2^53 - 1 and anything that is not JSON, by a walk.
 

@@ -96,6 +96,16 @@ async def test_content_that_is_nested_too_deeply_is_refused(alice: Device) -> No
     assert (status, answer["errcode"]) == (400, "M_BAD_JSON")
 
 
+async def test_numbers_come_back_as_they_were_or_are_refused(alice: Device) -> None:
+    kept = {"a": [0.5, 1e-9, 2**53 - 1, -(2**60)], "b": {"c": 2**64 - 1}}
+    await alice.put(f"{MINE}/account_data/x", kept)
+    assert await alice.get(f"{MINE}/account_data/x") == kept
+    for huge in (10**40, -(2**64), [{"a": 1e300}]):
+        for path in (f"{MINE}/account_data/x", f"{ROOM}/tags/u.x"):
+            status, answer = await alice.ask("PUT", path, {"a": huge})
+            assert (status, answer["errcode"]) == (400, "M_BAD_JSON")
+
+
 async def test_tags_come_and_go(alice: Device) -> None:
     await alice.put(f"{ROOM}/tags/m.favourite", {"order": 0.25})
     await alice.put(f"{ROOM}/tags/u.work", {})
