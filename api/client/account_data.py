@@ -7,10 +7,10 @@ client-server-api#filtering
 from api.routing import JsonBody, Routes
 from homeserver import errors
 from homeserver.accounts.account_data import ClientConfig
-from homeserver.accounts.filters import Filters
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import parse_room_id
 from homeserver.ports import Requester
+from homeserver.sync.saved_filters import Filters
 
 routes = Routes("/_matrix/client/v3/user/{user_id}", "/_matrix/client/r0/user/{user_id}")
 

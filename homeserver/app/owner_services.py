@@ -8,7 +8,6 @@ from api.client.versions import BaseUrl
 from homeserver.accounts.account_data import ClientConfig
 from homeserver.accounts.deactivation import Deactivation
 from homeserver.accounts.devices import Devices
-from homeserver.accounts.filters import Filters
 from homeserver.accounts.interactive_auth import InteractiveAuth
 from homeserver.accounts.login import LogIn
 from homeserver.accounts.profile import Profiles
@@ -54,6 +53,7 @@ from homeserver.storage import peers, wake_ups
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.classic import ClassicSync, SyncSources
 from homeserver.sync.notifier import Notifier
+from homeserver.sync.saved_filters import Filters
 from homeserver.sync.sliding.service import SlidingSync
 from homeserver.sync.snapshots import Snapshots
 

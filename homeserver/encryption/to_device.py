@@ -11,6 +11,7 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId, parse_user_id, server_of
 from homeserver.ports import Clock, Requester
+from homeserver.rooms import ignoring
 from homeserver.storage import accounts, encryption, frames, peers
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -22,6 +23,7 @@ EDU_TYPE = "m.direct_to_device"
 # What one frame to a peer carries beside other things; one message may be no larger.
 _ITEM_LIMIT = 65_536
 _ALL_DEVICES = "*"
+_ENCRYPTED = "m.room.encrypted"
 _DEVICES_LIMIT = 1_000
 
 
@@ -86,12 +88,20 @@ def _put_into_inboxes(
     messages: Mapping[str, object],
     peer: ServerName | None = None,
 ) -> None:
-    """Deliver messages by user and device; `sent` is by whom, of which type, and when."""
+    """Deliver messages by user and device; `sent` is by whom, of which type, and when.
+
+    Of those whom the user ignores only what is encrypted comes in: it may be the keys of what they
+    say meanwhile, which is shown once they are ignored no more.
+
+    Spec: client-server-api#ignoring-users
+    """
     sender, event_type, now_ms = sent
     for user_id in sorted(accounts.users_with_accounts(work, [UserId(user) for user in messages])):
         by_device = messages[user_id]
         if not isinstance(by_device, dict):
             raise errors.BadJson("A to-device message has messages by device.")
+        if event_type != _ENCRYPTED and sender in ignoring.ignored_by(work, user_id):
+            continue
         rows = [
             (device_id, _encode({"sender": sender, "type": event_type, "content": content}))
             for device_id, content in _addressed(work, user_id, by_device)

@@ -39,10 +39,10 @@ class TypingBoard:
         """Call this whenever somebody begins or stops."""
         self._listeners.append(listener)
 
-    def typists(self, room_id: RoomId) -> list[UserId]:
-        """Who is typing in a room now."""
+    def typists(self, room_id: RoomId, ignored: frozenset[UserId] = frozenset()) -> list[UserId]:
+        """Who is typing in a room now, without those whom nobody hears."""
         room = self._rooms.get(room_id)
-        return [] if room is None else list(room.until)
+        return [] if room is None else [one for one in list(room.until) if one not in ignored]
 
     def changed_since(self, serial: int) -> set[RoomId]:
         """The rooms where somebody began or stopped after this number."""

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from homeserver.ephemeral import ignoring
 from homeserver.matrix import push_rules
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.matrix.power_levels import PowerLevels
 from homeserver.matrix.push_rules import Circumstances, Outcome
 from homeserver.push import rules
-from homeserver.rooms import seeing, state, veils
+from homeserver.rooms import ignoring, seeing, state, veils
 from homeserver.storage import events, room_state, rooms
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from homeserver.ephemeral.ignoring import IgnoredUsers
 from homeserver.ephemeral.reading import Read
 from homeserver.matrix import push_rules
 from homeserver.matrix.canonical_json import JsonObject
@@ -18,6 +17,7 @@ from homeserver.matrix.events import Event
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.push import judging, rules
 from homeserver.rooms import veils
+from homeserver.rooms.ignoring import IgnoredUsers
 from homeserver.storage import events, relations
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event, StateMap
-from homeserver.matrix.identifiers import EventId
+from homeserver.matrix.identifiers import EventId, UserId
 from homeserver.ports import Requester
-from homeserver.rooms import state, veils
+from homeserver.rooms import ignoring, state, veils
 from homeserver.storage import events, relations, room_state
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.unit_of_work import View
@@ -102,14 +102,17 @@ def aggregate(
         if not one.event.is_state and one.redacted_by is None
     }
     related = relations.targets_among(view, originals)
+    if not related:
+        return {}
     originals = {event_id: originals[event_id] for event_id in originals if event_id in related}
+    ignored = ignoring.ignored_by(view, requester.user_id)
     bundled: dict[EventId, JsonObject] = {}
     for target, edit in _newest_edits(view, requester, originals).items():
         bundled.setdefault(target, {})["m.replace"] = client_event(edit, requester, now_ms)
-    for target, summary in _threads(view, originals, requester, now_ms).items():
+    for target, summary in _threads(view, originals, requester, now_ms, ignored).items():
         bundled.setdefault(target, {})["m.thread"] = summary
     for target, referring in relations.references_of(view, originals.keys()).items():
-        heard = veils.heard(view, originals[target].room_id, referring)
+        heard = veils.heard(view, originals[target].room_id, referring, ignored)
         chunk = [{"event_id": event_id} for event_id in heard]
         bundled.setdefault(target, {})["m.reference"] = {"chunk": chunk}
     return bundled
@@ -227,10 +230,16 @@ def _has_content(edit: Event, original: Event) -> bool:
 
 
 def _threads(
-    view: View, roots: Mapping[EventId, Event], requester: Requester, now_ms: int
+    view: View,
+    roots: Mapping[EventId, Event],
+    requester: Requester,
+    now_ms: int,
+    ignored: frozenset[UserId],
 ) -> dict[EventId, JsonObject]:
     def is_heard(root: EventId, sender: str, position: int) -> bool:
-        return not veils.is_unheard(view, roots[root].room_id, sender, position)
+        return sender not in ignored and not veils.is_unheard(
+            view, roots[root].room_id, sender, position
+        )
 
     summaries = relations.thread_summaries(view, roots.keys(), requester.user_id, is_heard)
     latest = _load_shown(view, requester, [one.latest for one in summaries.values()])

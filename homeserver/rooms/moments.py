@@ -44,7 +44,7 @@ class EventsInTime:
                 view,
                 room_id,
                 moment,
-                lambda several: seeing.visible(view, requester.user_id, several),
+                lambda several: seeing.heard(view, requester.user_id, several),
                 is_backwards=is_backwards,
             )
 

@@ -5,14 +5,12 @@ position and rank. Sync tokens (`s{position}…`) are points too.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from homeserver import errors
-from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
-from homeserver.rooms import seeing
+from homeserver.rooms import filtering, seeing
+from homeserver.rooms.filtering import Wanted
 from homeserver.storage import events, gaps
 from homeserver.storage.events import Point, StoredEvent
 from homeserver.storage.gaps import Gap
@@ -25,27 +23,6 @@ _SYNC_TOKEN = re.compile(r"s(\d{1,18})(?:_.*)?")
 
 START = Point(0, -(2**31) + 1)
 END = Point(2**62)
-
-
-class Wanted(Protocol):
-    """Which events a client asked for; see the filters of the specification."""
-
-    @property
-    def lazy_load_members(self) -> bool:
-        """Whether to tell the members that speak on the page."""
-        ...
-
-    def allows_room(self, room_id: RoomId) -> bool:
-        """Whether anything of this room passes."""
-        ...
-
-    def allows(self, event_type: str, sender: str | None = None) -> bool:
-        """Whether an event of this type and sender passes."""
-        ...
-
-    def allows_content(self, content: JsonObject) -> bool:
-        """Whether an event with this content passes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +91,8 @@ def _read_on(view: View, asked: Asked) -> Page:
         holes = gaps.gaps_before(view, [one.event.event_id for one in batch])
         if holes and asked.is_backwards:
             batch = _up_to_hole(batch, holes)
-        for stored in passing(asked.wanted, seeing.visible(view, asked.user_id, batch)):
+        heard = seeing.heard(view, asked.user_id, batch)
+        for stored in filtering.passing(view, asked.user_id, asked.wanted, heard):
             shown.append(stored)
             if len(shown) == asked.limit:
                 return Page(shown, _beyond(asked, stored), [])
@@ -154,16 +132,6 @@ def _up_to_hole(batch: list[StoredEvent], holes: list[Gap]) -> list[StoredEvent]
     at_holes = {hole.event_id for hole in holes}
     first = next(index for index, one in enumerate(batch) if one.event.event_id in at_holes)
     return batch[: first + 1]
-
-
-def passing(wanted: Wanted, several: Iterable[StoredEvent]) -> list[StoredEvent]:
-    """Those events that a filter lets through."""
-    return [
-        stored
-        for stored in several
-        if wanted.allows(stored.event.type, stored.event.sender)
-        and wanted.allows_content(stored.event.content)
-    ]
 
 
 def _beyond(asked: Asked, stored: StoredEvent) -> Point:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import client_format, pages, seeing, timeline
+from homeserver.rooms import client_format, filtering, pages, seeing, timeline
 from homeserver.storage import relations
 from homeserver.storage.database import Database
 from homeserver.storage.events import Point
@@ -19,6 +19,7 @@ from homeserver.storage.unit_of_work import View
 _DEEPEST = 3
 _LARGEST_PAGE = 100
 _MOST_BATCHES = 20
+_THREAD = frozenset({"m.thread"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class RelatedEvents:
         def find(view: View) -> JsonObject:
             timeline.load_visible(view, requester, room_id, event_id)
             found = relations.related_events(view, room_id, event_id, wanted)
-            here = seeing.visible(view, requester.user_id, found)
+            here = seeing.heard(view, requester.user_id, found)
             chunk = client_format.client_events(view, here, requester, now_ms)
             answer: JsonObject = {"chunk": chunk}
             if request.start is not None:
@@ -104,7 +105,9 @@ class RelatedEvents:
             if membership.membership != "join":
                 at = min(start, Point(membership.position))
             found, end = _threads(view, room_id, requester, (at, limit, request.is_own_only))
-            roots = seeing.visible(view, requester.user_id, [one.root for one in found])
+            roots = seeing.heard(view, requester.user_id, [one.root for one in found])
+            begun = filtering.targets_of(view, requester.user_id, roots, _THREAD)
+            roots = [one for one in roots if one.event.event_id in begun]
             answer: JsonObject = {
                 "chunk": client_format.client_events(view, roots, requester, now_ms)
             }

@@ -10,7 +10,7 @@ from homeserver.matrix import identifiers, visibility
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.matrix.visibility import Viewpoint
-from homeserver.rooms import state, veils
+from homeserver.rooms import ignoring, state, veils
 from homeserver.rooms.state import HISTORY_VISIBILITY
 from homeserver.storage import events, room_state, rooms, sharing
 from homeserver.storage.events import StoredEvent
@@ -60,6 +60,19 @@ def visible(view: View, user_id: UserId, several: Iterable[StoredEvent]) -> list
         if eyes.see(stored):
             seen.append(stored)
     return veils.shown(view, user_id, seen)
+
+
+def heard(view: View, user_id: UserId, several: Iterable[StoredEvent]) -> list[StoredEvent]:
+    """`visible`, without what users say whom this one ignores; state they set is shown.
+
+    Whatever is asked for in a room is read through here. A single event that is asked for by its
+    ID is not: nobody comes across that.
+
+    Spec: client-server-api#ignoring-users
+    """
+    seen = visible(view, user_id, several)
+    ignored = ignoring.ignored_by(view, user_id) if seen else frozenset()
+    return [one for one in seen if one.event.is_state or one.event.sender not in ignored]
 
 
 class _Eyes:

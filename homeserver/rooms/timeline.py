@@ -14,9 +14,10 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import client_format, pages, seeing, state, veils
+from homeserver.rooms import client_format, filtering, pages, seeing, state, veils
 from homeserver.rooms.backfilling import Backfilling
-from homeserver.rooms.pages import Asked, Page, Wanted
+from homeserver.rooms.filtering import Wanted
+from homeserver.rooms.pages import Asked, Page
 from homeserver.storage import events, room_state
 from homeserver.storage.database import Database
 from homeserver.storage.events import Point, StoredEvent
@@ -90,7 +91,9 @@ class RoomTimeline:
                 "events_after": _shown(view, requester, later.shown, now_ms),
                 "start": pages.token(earlier.end or pages.START),
                 "end": pages.token(later.end or _newest(target, later)),
-                "state": _shown(view, requester, _state_after(view, around, wanted), now_ms),
+                "state": _shown(
+                    view, requester, _state_after(view, requester, around, wanted), now_ms
+                ),
             }
 
         return await self._database.scan(look)
@@ -181,7 +184,9 @@ def _state_at(view: View, stored: StoredEvent) -> StateMap:
     return veils.shown_state(view, room_id, room_state.load_state(view, state_id), position - 1)
 
 
-def _state_after(view: View, around: Sequence[StoredEvent], wanted: Wanted) -> list[StoredEvent]:
+def _state_after(
+    view: View, requester: Requester, around: Sequence[StoredEvent], wanted: Wanted
+) -> list[StoredEvent]:
     """What a filter leaves of the state at the newest of some events.
 
     Spec: client-server-api#get_matrixclientv3roomsroomidcontexteventid
@@ -195,7 +200,8 @@ def _state_after(view: View, around: Sequence[StoredEvent], wanted: Wanted) -> l
         for key, event_id in then.items()
         if key in speakers or not (wanted.lazy_load_members and key[0] == "m.room.member")
     ]
-    return pages.passing(wanted, events.load_events(view, shown).values())
+    found = events.load_events(view, shown).values()
+    return filtering.passing(view, requester.user_id, wanted, found)
 
 
 def _speakers(

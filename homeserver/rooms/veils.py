@@ -86,17 +86,26 @@ def is_unheard(view: View, room_id: RoomId, sender: str, position: int) -> bool:
     return veil is not None and _is_unheard(veil, sender, position)
 
 
-def heard(view: View, room_id: RoomId, event_ids: list[EventId]) -> list[EventId]:
-    """Those of a room's message events that are not left out."""
+def heard(
+    view: View,
+    room_id: RoomId,
+    event_ids: list[EventId],
+    ignored: frozenset[UserId] = frozenset(),
+) -> list[EventId]:
+    """Those of a room's message events that are not left out; nobody hears who is ignored."""
     veil = hiding.find_veil(view, room_id)
-    if veil is None:
+    if veil is None and not ignored:
         return event_ids
     found = events.load_events(view, event_ids)
     return [
         event_id
         for event_id in event_ids
         if event_id in found
-        and not _is_unheard(veil, found[event_id].event.sender, found[event_id].position or 0)
+        and found[event_id].event.sender not in ignored
+        and not (
+            veil is not None
+            and _is_unheard(veil, found[event_id].event.sender, found[event_id].position or 0)
+        )
     ]
 
 

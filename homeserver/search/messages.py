@@ -15,8 +15,9 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import client_format, pages, seeing, state
-from homeserver.rooms.pages import Asked, Wanted
+from homeserver.rooms import client_format, filtering, pages, seeing, state
+from homeserver.rooms.filtering import Wanted
+from homeserver.rooms.pages import Asked
 from homeserver.storage import events, room_state, searching
 from homeserver.storage.database import Database
 from homeserver.storage.events import Point, StoredEvent
@@ -130,9 +131,9 @@ def _look_closer(
     if one.room_id not in readable:
         readable[one.room_id] = _may_read(view, one.room_id, user_id, asked)
     stored = events.find_event(view, one.event_id) if readable[one.room_id] else None
-    if stored is None or not pages.passing(asked.wanted, [stored]):
+    if stored is None or not filtering.passing(view, user_id, asked.wanted, [stored]):
         return None
-    shown = seeing.visible(view, user_id, [stored])
+    shown = seeing.heard(view, user_id, [stored])
     # What a hidden sender said is not even found: only what is left of it counts.
     rank = _rank(shown[0].event.type, shown[0].event.content, asked, words) if shown else 0.0
     return (rank, shown[0]) if rank else None

@@ -202,8 +202,7 @@ def save_redaction(work: UnitOfWork, event_id: EventId, redacts: EventId, room_i
 
 def redactions_of(view: View, room_id: RoomId, target: EventId) -> list[EventId]:
     """The redactions that came for an event."""
-    rows = view.all(_PENDING, {"target": target, "room_id": room_id})
-    return [row.event_id for row in rows]
+    return [one.event_id for one in view.all(_PENDING, {"target": target, "room_id": room_id})]
 
 
 def targets_among(view: View, event_ids: Collection[EventId]) -> set[EventId]:
@@ -229,6 +228,12 @@ def references_of(view: View, targets: Collection[EventId]) -> dict[EventId, lis
         if len(referring) < _MOST_REFERENCES:
             referring.append(row.event_id)
     return found
+
+
+def relating_to(view: View, targets: Collection[EventId]) -> list[Relation]:
+    """Everything that relates to these events and was not taken back."""
+    rows = view.all(_shown.where(_AMONG), {"targets": listing.values(targets)})
+    return [Relation(*row[: len(Relation.__slots__)]) for row in rows]
 
 
 def parent_of(view: View, event_id: EventId) -> tuple[EventId, str] | None:

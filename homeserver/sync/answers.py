@@ -20,7 +20,6 @@ from homeserver.storage.unit_of_work import View
 from homeserver.sync import showing, unread
 from homeserver.sync.asking import Asked
 from homeserver.sync.changes import Changes
-from homeserver.sync.filters import RoomEventFilter
 from homeserver.sync.room_parts import RoomPart
 from homeserver.sync.showing import Manner, Shown
 from homeserver.sync.unread import UnreadRooms
@@ -62,7 +61,10 @@ def _rooms(view: View, asked: Asked, changes: Changes) -> JsonObject:
     leave: JsonObject = {}
     for parts in _some_at_once(changes.left):
         timelines, states = _events_of(view, asked, parts)
-        leave |= {part.room_id: _room(asked, part, timelines, states) for part in parts}
+        for part in parts:
+            kept = _events(_account_data(asked, changes, part.room_id))
+            beside = {"account_data": kept} if kept else {}
+            leave[part.room_id] = _room(asked, part, timelines, states) | beside
     sections: dict[str, JsonObject] = {"join": join, "leave": leave}
     for one in changes.outside:
         kind = one.membership.membership
@@ -136,25 +138,26 @@ def _counts(asked: Asked, changes: Changes, part: RoomPart, counting: UnreadRoom
 def _beside(asked: Asked, changes: Changes, room_id: RoomId) -> JsonObject:
     wanted = asked.wish.filter.room
     ephemeral_events: list[JsonObject] = []
-    if _allows(wanted.ephemeral, "m.typing", room_id) and room_id in changes.beside.typing:
-        typists = asked.typing.typists(room_id)
+    if wanted.ephemeral.allows_any(room_id, ["m.typing"]) and room_id in changes.beside.typing:
+        typists = asked.typing.typists(room_id, changes.ignored)
         ephemeral_events.append({"type": "m.typing", "content": {"user_ids": typists}})
-    if _allows(wanted.ephemeral, "m.receipt", room_id):
+    if wanted.ephemeral.allows_any(room_id, ["m.receipt"]):
         ephemeral_events += [
             {"type": "m.receipt", "content": content}
             for content in showing.receipts(changes.beside.receipts.get(room_id, ()))
         ]
-    entries = [
-        showing.account_data(entry)
-        for entry in changes.beside.account_data.get(room_id, ())
-        if _allows(wanted.account_data, entry.type, room_id)
-    ]
-    sections = {"ephemeral": _events(ephemeral_events), "account_data": _events(entries)}
+    kept = _account_data(asked, changes, room_id)
+    sections = {"ephemeral": _events(ephemeral_events), "account_data": _events(kept)}
     return {name: section for name, section in sections.items() if section}
 
 
-def _allows(wanted: RoomEventFilter, event_type: str, room_id: RoomId) -> bool:
-    return wanted.allows_room(room_id) and wanted.allows_type(event_type)
+def _account_data(asked: Asked, changes: Changes, room_id: RoomId) -> list[JsonObject]:
+    wanted = asked.wish.filter.room.account_data
+    return [
+        showing.account_data(entry)
+        for entry in changes.beside.account_data.get(room_id, ())
+        if wanted.allows_any(room_id, [entry.type])
+    ]
 
 
 def _global_account_data(asked: Asked, changes: Changes) -> list[JsonObject]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from homeserver.ephemeral import Presences, TypingBoard
-from homeserver.ephemeral.ignoring import IgnoredUsers
 from homeserver.ephemeral.reading import Read
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.ports import Requester
+from homeserver.rooms.ignoring import IgnoredUsers
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.filters import EVERYTHING, Filter
 from homeserver.sync.tokens import SyncToken
+from homeserver.sync.told_members import ToldMembers
 
 
 class Counts(Protocol):
@@ -91,6 +92,7 @@ class Asked:
     typing_until: int  # where typing stood; taken beforehand, so that nothing is told too late
     now_ms: int
     sources: SyncSources
+    told_members: ToldMembers = field(default_factory=ToldMembers)
 
     @property
     def after(self) -> int:

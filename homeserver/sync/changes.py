@@ -60,6 +60,7 @@ class Changes:
     presence: list[Presence]
     to_device: list[ToDevice]
     device_lists: DeviceListChanges
+    ignored: frozenset[UserId]
     rules_at: int  # the position of the newest change of account data
 
     @property
@@ -77,7 +78,8 @@ def collect(view: View, asked: Asked) -> Changes:
     joined = _load_joined(view, asked, sections, beside, ignored)
     if not asked.is_initial:
         joined = list(joined)
-    left = [room_parts.load_left(view, asked, one, ignored) for one in sections.left]
+    gone = [*sections.left, *_left_before(view, asked, sections, beside)]
+    left = [room_parts.load_left(view, asked, one, ignored) for one in gone]
     fresh = () if asked.is_initial else sections.fresh
     return Changes(
         joined,
@@ -89,6 +91,7 @@ def collect(view: View, asked: Asked) -> Changes:
         device_list_changes.load_changes(
             view, asked, joined, fresh, sections.left, has_changes=newest.device_lists > asked.after
         ),
+        ignored,
         newest.account_data,
     )
 
@@ -109,6 +112,24 @@ def _concerns(view: View, asked: Asked, sections: Sections, room_id: RoomId) -> 
     if room_id in sections.fresh or room_id in sections.joined:
         return True
     return asked.wish.filter.room.allows_room(room_id) and moves.is_joined(view, room_id, asked)
+
+
+def _left_before(
+    view: View, asked: Asked, sections: Sections, beside: Beside
+) -> Iterable[Membership]:
+    """The rooms that were left some time ago of which the owner's account data changed."""
+    told = {one.room_id for one in sections.left}
+    wanted = asked.wish.filter.room
+    for room_id, entries in beside.account_data.items():
+        if asked.is_initial or room_id is None or room_id in told:
+            continue
+        known = rooms.find_membership(view, room_id, asked.user_id)
+        if known is None or known.membership not in moves.GONE or known.is_forgotten:
+            continue
+        if wanted.allows_room(room_id) and wanted.account_data.allows_any(
+            room_id, [one.type for one in entries]
+        ):
+            yield known
 
 
 def _load_beside(view: View, asked: Asked, sections: Sections, newest: Newest) -> Beside:

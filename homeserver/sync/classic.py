@@ -23,6 +23,7 @@ from homeserver.sync.filters import EVERYTHING, Filter
 from homeserver.sync.moves import MovedMeanwhile
 from homeserver.sync.notifier import Notifier, Waiter
 from homeserver.sync.tokens import SyncToken
+from homeserver.sync.told_members import ToldMembers
 
 __all__ = ["ClassicSync", "SyncRequest", "SyncSources"]
 
@@ -84,6 +85,9 @@ class ClassicSync:
 
     async def _look(self, requester: Requester, wish: Wish) -> "_Answer":
         """Read up to the newest position, again where the owner moved meanwhile."""
+        device = self._devices.of(requester)
+        if wish.since is None:
+            device.told_members = ToldMembers()
         for _ in range(_TRIES):
             asked = Asked(
                 requester,
@@ -92,12 +96,12 @@ class ClassicSync:
                 self._sources.typing.serial,
                 self._clock.now_ms(),
                 self._sources,
+                device.told_members,
             )
             try:
                 answer = await self._read(asked, partial(_look, asked))
             except MovedMeanwhile:
                 continue
-            device = self._devices.of(requester)
             is_news = device.tell_keys(answer.keys)
             since = wish.since.to_device_position if wish.since is not None else 0
             device.saw_inbox(since, asked.until, answer.messages)

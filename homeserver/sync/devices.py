@@ -1,20 +1,22 @@
 """What is remembered of a device between its syncs; forgetting it costs a question or two."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
+from homeserver.sync.told_members import ToldMembers
 
 _REMEMBERED = 200
 
 
 @dataclass(slots=True)
 class SyncingDevice:
-    """The key counts a device was told, and up to where nothing waits for it."""
+    """The key counts and members a device was told, and up to where nothing waits for it."""
 
     told_keys: JsonObject | None = None
     empty_up_to: int = -1
+    told_members: ToldMembers = field(default_factory=ToldMembers)
 
     def tell_keys(self, keys: JsonObject) -> bool:
         """Whether these counts are news to a device that was told others."""

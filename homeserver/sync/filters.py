@@ -39,7 +39,7 @@ class _Part(BaseModel):
 class EventFilter(_Part):
     """Which events to give, and how many."""
 
-    limit: int = Field(default=DEFAULT_LIMIT, ge=0)
+    limit: int = Field(default=DEFAULT_LIMIT, gt=0)
     types: Names | None = None
     not_types: Names = ()
     senders: UserIds | None = None
@@ -47,8 +47,8 @@ class EventFilter(_Part):
 
     @property
     def bounded_limit(self) -> int:
-        """How many events at most; one at least."""
-        return max(1, min(self.limit, LARGEST_LIMIT))
+        """How many events at most."""
+        return min(self.limit, LARGEST_LIMIT)
 
     @property
     def is_open(self) -> bool:
@@ -83,6 +83,9 @@ class RoomEventFilter(EventFilter):
     rooms: RoomIds | None = None
     not_rooms: RoomIds = ()
     contains_url: bool | None = None
+    # Spec: MSC3440; clients without the list of threads go by them.
+    related_by_rel_types: Names | None = None
+    related_by_senders: UserIds | None = None
     lazy_load_members: bool = False
     include_redundant_members: bool = False
     unread_thread_notifications: bool = False
@@ -90,11 +93,18 @@ class RoomEventFilter(EventFilter):
     @property
     def is_open(self) -> bool:
         """Whether every event of an allowed room passes."""
-        return self.contains_url is None and super().is_open
+        is_by_relation = (
+            self.related_by_rel_types is not None or self.related_by_senders is not None
+        )
+        return self.contains_url is None and not is_by_relation and super().is_open
 
     def allows_room(self, room_id: RoomId) -> bool:
         """Whether anything of this room passes."""
         return _allows_room(self.rooms, self.not_rooms, room_id)
+
+    def allows_any(self, room_id: RoomId, event_types: Iterable[str]) -> bool:
+        """Whether something of one of these types passes in a room."""
+        return self.allows_room(room_id) and any(map(self.allows_type, event_types))
 
     def allows_content(self, content: dict[str, Any]) -> bool:
         """Whether an event passes as far as its `url` is concerned."""

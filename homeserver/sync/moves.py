@@ -11,7 +11,7 @@ from homeserver.storage.unit_of_work import View
 from homeserver.sync.asking import Asked
 
 _PRESENT = frozenset({"join", "invite", "knock"})
-_GONE = frozenset({"leave", "ban"})
+GONE = frozenset({"leave", "ban"})
 
 
 class MovedMeanwhile(Exception):
@@ -36,7 +36,7 @@ def load_sections(view: View, asked: Asked) -> Sections:
 
 
 def _all_rooms(view: View, asked: Asked) -> Sections:
-    wanted = _PRESENT | _GONE if asked.wish.filter.room.include_leave else _PRESENT
+    wanted = _PRESENT | GONE if asked.wish.filter.room.include_leave else _PRESENT
     found = [
         one
         for one in rooms.rooms_of(view, asked.user_id, wanted)
@@ -48,7 +48,7 @@ def _all_rooms(view: View, asked: Asked) -> Sections:
         joined,
         frozenset(joined),
         [one for one in found if one.membership in ("invite", "knock")],
-        [one for one in found if one.membership in _GONE],
+        [one for one in found if one.membership in GONE],
     )
 
 
@@ -73,7 +73,7 @@ def _changed_rooms(view: View, asked: Asked) -> Sections:
         sorted(joined),
         fresh,
         [one for one in moved.values() if one.membership in ("invite", "knock")],
-        [one for one in moved.values() if one.membership in _GONE],
+        [one for one in moved.values() if one.membership in GONE],
     )
 
 

@@ -3,7 +3,7 @@
 Spec: client-server-api#syncing, client-server-api#lazy-loading-room-members
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from homeserver.matrix.events import StateKey
 from homeserver.matrix.identifiers import EventId, UserId
@@ -37,9 +37,17 @@ def after_timeline(part: Slice) -> Entries:
 
 
 def with_members(
-    entries: Entries, part: Slice, needed: Iterable[UserId], *, is_whole: bool, uses_end: bool
+    entries: Entries,
+    part: Slice,
+    needed: Iterable[UserId],
+    *,
+    is_whole: bool,
+    uses_end: bool,
+    is_known: Callable[[UserId, EventId], bool],
 ) -> Entries:
     """Members as a lazy client wants them: those who are needed, and those that changed.
+
+    Of those who are needed only whose memberships the client does not have.
 
     Spec: client-server-api#lazy-loading-room-members
     """
@@ -55,7 +63,7 @@ def with_members(
         event_id = source.get(key)
         if event_id is None and key not in told:
             event_id = part.at_end.get(key)
-        if event_id is not None:
+        if event_id is not None and not is_known(user_id, event_id):
             kept.setdefault(key, event_id)
     return kept
 

@@ -168,7 +168,7 @@ def _events(
             newest = events.timeline_since(
                 view, membership.room_id, after, until, _LARGEST_PAGE
             ).events
-            seen = seeing.visible(view, requester.user_id, newest)
+            seen = seeing.heard(view, requester.user_id, newest)
             chunk += client_format.client_events(view, seen, requester, now_ms)
     return chunk
 

@@ -3,18 +3,19 @@
 Spec: client-server-api#get_matrixclientv3sync
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.events import StateMap
+from homeserver.matrix.events import StateKey, StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.rooms import state, veils
 from homeserver.storage.unit_of_work import View
 
 _HEROES = 5
-_NAME = ("m.room.name", "")
-_ALIAS = ("m.room.canonical_alias", "")
+NAME: StateKey = ("m.room.name", "")
+_ALIAS: StateKey = ("m.room.canonical_alias", "")
+_FIELDS = {NAME: "name", _ALIAS: "alias"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +43,22 @@ def load_summary(
     user_id: UserId,
     current: StateMap,
     counts: Mapping[str, int] | None = None,
+    *,
+    named_by: Collection[StateKey] = (NAME, _ALIAS),
 ) -> Summary:
-    """Summarise a room for one of its members; `counts` where they are known already."""
+    """Summarise a room for one of its members; `counts` where they are known already.
+
+    There are heroes where nothing in these places names the room.
+    """
     if counts is None:
         counts = veils.count_members(view, room_id)
-    heroes = None if _has_name(view, current) else _heroes(view, room_id, user_id)
+    heroes = None if _has_name(view, current, named_by) else _heroes(view, room_id, user_id)
     return Summary(counts.get("join", 0), counts.get("invite", 0), heroes)
 
 
-def _has_name(view: View, current: StateMap) -> bool:
-    entries = state.load_entries(view, current, (_NAME, _ALIAS))
-    name, alias = entries.get(_NAME), entries.get(_ALIAS)
-    return bool(name and name.content.get("name")) or bool(alias and alias.content.get("alias"))
+def _has_name(view: View, current: StateMap, named_by: Collection[StateKey]) -> bool:
+    entries = state.load_entries(view, current, named_by)
+    return any(entries[key].content.get(_FIELDS[key]) for key in entries)
 
 
 def _heroes(view: View, room_id: RoomId, user_id: UserId) -> list[UserId]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from homeserver.matrix.events import StateMap
 from homeserver.matrix.identifiers import RoomId, UserId
-from homeserver.rooms import pages, seeing, veils
+from homeserver.rooms import filtering, pages, seeing, veils
 from homeserver.storage import events, room_state
 from homeserver.storage.events import Point, StoredEvent, Timeline
 from homeserver.storage.rooms import Membership
@@ -68,6 +68,7 @@ def load_slice(
     allowed = timeline.events
     if ignored or not wanted.is_open:
         allowed = [one for one in allowed if passes(wanted, ignored, one)]
+        allowed = filtering.related(view, user_id, wanted, allowed)
     shown = seeing.visible(view, user_id, allowed)[-wanted.bounded_limit :]
     is_cut = len(shown) < len(allowed)
     return _with_states(view, span, timeline, shown, is_limited=timeline.has_more or is_cut)
@@ -93,6 +94,8 @@ def ended_by(part: Slice, departure: StoredEvent, *, is_shown: bool) -> Slice:
 
 
 def _load_timeline(view: View, span: Span, wanted: RoomEventFilter) -> Timeline:
+    if not wanted.allows_room(span.room_id):
+        return Timeline([], has_more=False)
     limit = wanted.bounded_limit
     if not wanted.is_open:
         limit = min(limit * _LOOK_FURTHER, _LOOK_AT_MOST)
@@ -104,10 +107,9 @@ def passes(wanted: RoomEventFilter, ignored: frozenset[UserId], stored: StoredEv
     event = stored.event
     if event.sender in ignored and not event.is_state:
         return False
-    return wanted.is_open or (
-        wanted.allows_room(event.room_id)
-        and wanted.allows(event.type, event.sender)
-        and wanted.allows_content(event.content)
+    return wanted.allows_room(event.room_id) and (
+        wanted.is_open
+        or (wanted.allows(event.type, event.sender) and wanted.allows_content(event.content))
     )
 
 

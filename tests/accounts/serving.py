@@ -28,7 +28,6 @@ from homeserver.accounts import passwords, registration
 from homeserver.accounts.account_data import ClientConfig
 from homeserver.accounts.deactivation import Deactivation
 from homeserver.accounts.devices import Devices
-from homeserver.accounts.filters import Filters
 from homeserver.accounts.interactive_auth import InteractiveAuth
 from homeserver.accounts.login import LogIn
 from homeserver.accounts.passwords import Passwords
@@ -51,6 +50,7 @@ from homeserver.push import PushRules
 from homeserver.push.history import NotificationHistory
 from homeserver.push.pushers import Pushers
 from homeserver.storage.database import Database
+from homeserver.sync.saved_filters import Filters
 
 Client = TestClient[web.Request, web.Application]
 

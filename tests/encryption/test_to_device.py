@@ -181,3 +181,13 @@ async def test_a_peers_wrong_message_is_refused(
     with pytest.raises(errors.HomeserverError):
         await take_in(served, wrong)
     assert inbox(served, "PHONE") == []
+
+
+async def test_of_who_is_ignored_nothing_but_keys_comes_in(served: Served, alice: Device) -> None:
+    await alice.put(f"/user/{ALICE}/account_data/m.ignored_user_list", {"ignored_users": {BOB: {}}})
+    for kind in ("m.room_key_request", "m.key.verification.request", "m.room.encrypted"):
+        edu: JsonObject = {"sender": BOB, "type": kind, "messages": {ALICE: {"*": {}}}}
+        await served.database.write(
+            lambda work, edu=edu: to_device.take_in_to_device(work, BOBS, edu, 1)  # type: ignore[misc]
+        )
+    assert [one["type"] for one in inbox(served, "PHONE")] == ["m.room.encrypted"]

@@ -10,11 +10,11 @@ import pytest
 from federation.transport.memory import MemoryNetwork, Passing
 from homeserver import errors
 from homeserver.config import FederationSettings
-from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms.creating import Wish
 from homeserver.rooms.timeline import PageRequest
 from homeserver.storage import encryption, peers
+from homeserver.sync.filters import RoomEventFilter
 from tests.replication.whole import WholeServer, until
 
 Pair = tuple[WholeServer, WholeServer]
@@ -58,21 +58,6 @@ async def shared_room(ann: WholeServer, ben: WholeServer) -> RoomId:
     await ben.membership.join(ben.requester, room_id, [], {})
     assert ann.membership_in(room_id, ben.user) == "join"
     return room_id
-
-
-class Everything:
-    """A filter that leaves nothing out."""
-
-    lazy_load_members = False
-
-    def allows(self, event_type: str, sender: str | None = None) -> bool:
-        return bool(event_type or sender)
-
-    def allows_room(self, room_id: RoomId) -> bool:
-        return True
-
-    def allows_content(self, content: JsonObject) -> bool:
-        return content is not None
 
 
 async def until_said(server: WholeServer, room_id: RoomId, text: str) -> None:
@@ -148,7 +133,7 @@ async def test_history_from_before_the_join_comes_in_pages(pair: Pair) -> None:
     await until(lambda: ben.membership_in(room_id) == "invite")
     await ben.membership.join(ben.requester, room_id, [], {})
     assert ben.texts(room_id) == []
-    await ben.pages.messages(ben.requester, room_id, PageRequest(10, Everything()))
+    await ben.pages.messages(ben.requester, room_id, PageRequest(10, RoomEventFilter()))
     assert ben.texts(room_id) == ["before Ben"]
 
 

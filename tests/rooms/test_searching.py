@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.rooms.pages import Wanted
+from homeserver.rooms.filtering import Wanted
 from homeserver.search import MessageSearch
 from homeserver.search.messages import KEYS, Search
 from homeserver.storage import events

@@ -6,8 +6,9 @@ from homeserver.ephemeral import take_in_presence, take_in_receipts
 from homeserver.ephemeral.receipts import Marker
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
-from homeserver.storage import ephemeral, frames
+from homeserver.storage import account_data, ephemeral, frames
 from tests.sync.alice import ALICE, BOB, CAROL, Alice
+from tests.sync.sliding import Slider
 
 BOBS = ServerName("bob.test")
 STRANGERS = ServerName("stranger.test")
@@ -195,6 +196,25 @@ async def test_typing_is_shown_and_ends(alice: Alice) -> None:
     [event] = answer["rooms"]["join"][room_id]["ephemeral"]["events"]
     assert event["content"]["user_ids"] == []
     assert "rooms" not in await alice.sync(answer["next_batch"])
+
+
+async def test_typing_of_who_is_ignored_is_not_shown(alice: Alice) -> None:
+    room_id = await with_bob(alice, typing=True)
+    content: JsonObject = {"ignored_users": {BOB: {}}}
+    await alice.database.write(
+        lambda work: account_data.save_account_data(
+            work, ALICE, None, "m.ignored_user_list", content
+        )
+    )
+    since = (await alice.sync())["next_batch"]
+    edu = {"content": {"room_id": room_id, "user_id": BOB, "typing": True}}
+    assert alice.typing.take_in_typing(BOBS, edu)
+    alice.typing.set_typing(alice.requester, room_id, ALICE, 2_000)
+    [event] = (await alice.sync(since))["rooms"]["join"][room_id]["ephemeral"]["events"]
+    assert event["content"] == {"user_ids": [ALICE]}
+    wish = {"typing": {"enabled": True}}
+    [told] = (await Slider(alice).slide(extensions=wish))["extensions"]["typing"]["rooms"].values()
+    assert told["content"] == {"user_ids": [ALICE]}
 
 
 async def test_a_shorter_typing_ends_first(alice: Alice) -> None:

@@ -50,7 +50,7 @@ def test_content_passes_by_its_url(
     assert RoomEventFilter(contains_url=contains).allows_content(content) is passes
 
 
-@pytest.mark.parametrize(("limit", "bounded"), [(0, 1), (7, 7), (1_000_000, 500)])
+@pytest.mark.parametrize(("limit", "bounded"), [(1, 1), (7, 7), (1_000_000, 500)])
 def test_limits_are_bounded(limit: int, bounded: int) -> None:
     assert EventFilter(limit=limit).bounded_limit == bounded
 
@@ -71,6 +71,7 @@ def test_unknown_parts_of_a_filter_are_let_through() -> None:
     "definition",
     [
         {"room": {"timeline": {"limit": "10"}}},
+        {"room": {"timeline": {"limit": 0}}},
         {"room": {"timeline": {"types": "m.room.message"}}},
         {"room": {"timeline": {"types": [1]}}},
         {"room": {"rooms": ["nonsense"]}},

@@ -1,3 +1,4 @@
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId
 from homeserver.rooms import drafting
 from homeserver.storage import account_data, rooms, wake_ups
@@ -79,6 +80,37 @@ async def test_a_room_that_was_left_ends_with_the_leaving(alice: Alice) -> None:
     assert types(left["timeline"]["events"]) == ["m.room.message", "m.room.member"]
     assert bodies(left) == ["before"]
     await alice.bob_says(room_id, "still talking")
+    assert "rooms" not in await alice.sync(answer["next_batch"])
+
+
+async def test_account_data_of_a_room_that_was_left_is_told(alice: Alice) -> None:
+    room_id = await alice.create()
+    await alice.member(room_id, ALICE, "leave")
+    rejected = await alice.be_invited()
+    await alice.reject(rejected)
+    since = (await alice.sync())["next_batch"]
+
+    async def tag(room: RoomId) -> None:
+        await alice.database.write(
+            lambda work: account_data.save_account_data(work, ALICE, room, "m.tag", {"tags": {}})
+        )
+
+    for one in (room_id, rejected):
+        await tag(one)
+    answer = await alice.sync(since)
+    assert set(answer["rooms"]) == {"leave"}
+    for one in (room_id, rejected):
+        left = answer["rooms"]["leave"][one]
+        assert types(left["account_data"]["events"]) == ["m.tag"]
+        assert left["timeline"]["events"] == left["state"]["events"] == []
+    assert "rooms" not in await alice.sync(answer["next_batch"])
+    others: list[JsonObject] = [{"account_data": {"types": ["m.fully_read"]}}, {"rooms": []}]
+    for part in others:
+        assert "rooms" not in await alice.sync(since, filter={"room": part})
+    everything = await alice.sync(filter={"room": {"include_leave": True}})
+    assert types(everything["rooms"]["leave"][room_id]["account_data"]["events"]) == ["m.tag"]
+    await alice.database.write(lambda work: rooms.forget_room(work, room_id, ALICE))
+    await tag(room_id)
     assert "rooms" not in await alice.sync(answer["next_batch"])
 
 

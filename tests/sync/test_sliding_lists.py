@@ -39,6 +39,31 @@ async def test_a_room_that_rises_into_the_window_is_told(alice: Alice) -> None:
     assert answer["rooms"][several[0]]["num_live"] == 1
 
 
+async def test_an_invitation_nobody_wants_takes_no_place(alice: Alice) -> None:
+    room_id = await alice.create()
+    await alice.be_invited()
+    slider = Slider(alice)
+    assert (await slider.slide(windowed([0, 0])))["lists"]["all"]["count"] == 2
+
+    async def keep(kind: str, **content: object) -> None:
+        await alice.database.write(
+            lambda work: account_data.save_account_data(work, ALICE, None, kind, content)
+        )
+
+    for kind, content in (
+        ("m.ignored_user_list", {"ignored_users": {BOB: {}}}),
+        ("m.invite_permission_config", {"default_action": "block"}),
+    ):
+        await keep(kind, **content)
+        other = Slider(alice, slider.service)
+        answer = await other.slide(windowed([0, 0]), conn_id=kind)
+        assert answer["lists"]["all"]["count"] == 1
+        assert list(answer["rooms"]) == [room_id]
+        assert (await slider.slide(windowed([0, 0])))["lists"]["all"]["count"] == 1
+        await keep(kind)
+        assert (await slider.slide(windowed([0, 0])))["lists"]["all"]["count"] == 2
+
+
 async def test_a_room_that_leaves_makes_place_for_the_next(alice: Alice) -> None:
     several = [await alice.create() for _ in range(4)]
     slider = Slider(alice)

@@ -39,6 +39,8 @@ async def test_a_room_without_a_name_has_heroes(alice: Alice) -> None:
         {"user_id": BOB, "displayname": "Bob", "avatar_url": "mxc://bob.test/b"}
     ]
     assert room["joined_count"] == 2
+    await alice.set(room_id, "m.room.canonical_alias", alias="#garden:alice.test")
+    assert "heroes" in (await Slider(alice).slide())["rooms"][room_id]
 
 
 async def test_the_state_that_is_required_is_sent_and_no_other(alice: Alice) -> None:

@@ -1,7 +1,7 @@
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.rooms import pages
 from homeserver.storage import account_data, events
-from tests.sync.alice import ALICE, BOB, CAROL, Alice, bodies, keys, types
+from tests.sync.alice import ALICE, BOB, Alice, bodies, keys, types
 
 
 async def test_an_initial_sync_shows_the_room_with_its_newest_events(alice: Alice) -> None:
@@ -128,39 +128,6 @@ async def test_a_filter_chooses_events_and_rooms(alice: Alice) -> None:
     assert joined.keys() == {other}
 
 
-async def test_a_lazy_client_gets_the_members_who_speak(alice: Alice) -> None:
-    room_id = await alice.create()
-    await alice.member(room_id, BOB, "join")
-    await alice.member(room_id, CAROL, "join")
-    await alice.set(room_id, "m.room.name", name="Garden")
-    await alice.bob_says(room_id, "hello")
-    lazy = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 1}}}
-
-    answer = await alice.sync(filter=lazy)
-    members = {
-        key
-        for kind, key in keys(answer["rooms"]["join"][room_id]["state"]["events"])
-        if kind == "m.room.member"
-    }
-    assert members == {ALICE, BOB}
-
-    await alice.bob_says(room_id, "again")
-    room = (await alice.sync(answer["next_batch"], filter=lazy))["rooms"]["join"][room_id]
-    assert keys(room["state"]["events"]) == {("m.room.member", BOB)}
-
-
-async def test_a_lazy_client_hears_of_members_that_changed_in_a_gap(alice: Alice) -> None:
-    room_id = await alice.create()
-    lazy = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 1}}}
-    since = (await alice.sync(filter=lazy))["next_batch"]
-    await alice.member(room_id, BOB, "join")
-    await alice.say(room_id, "hello")
-    room = (await alice.sync(since, filter=lazy))["rooms"]["join"][room_id]
-    assert ("m.room.member", BOB) in keys(room["state"]["events"])
-    assert room["summary"]["m.joined_member_count"] == 2
-    assert room["summary"]["m.heroes"] == [BOB]
-
-
 async def test_earlier_pages_go_on_where_the_timeline_begins(alice: Alice) -> None:
     room_id = await alice.create()
     for number in range(5):
@@ -172,6 +139,45 @@ async def test_earlier_pages_go_on_where_the_timeline_begins(alice: Alice) -> No
     found = alice.database.read(lambda view: events.timeline_before(view, room_id, point, 2))
 
     assert [one.event.content["body"] for one in found] == ["m2", "m1"]
+
+
+async def test_parts_of_a_filter_leave_rooms_out(alice: Alice) -> None:
+    room_id, other = await alice.create(name="Garden"), await alice.create(name="Kitchen")
+    for one in (room_id, other):
+        await alice.say(one, "hello")
+
+    async def told(part: str, since: str | None = None, **wanted: object) -> dict[str, int]:
+        limit = {} if part == "timeline" else {"timeline": {"limit": 1}}
+        answer = await alice.sync(since, filter={"room": limit | {part: wanted}})
+        joined = answer.get("rooms", {}).get("join", {})
+        return {one: len(joined[one][part]["events"]) for one in joined}
+
+    for part in ("timeline", "state"):
+        whole = await told(part)
+        assert whole[room_id] == whole[other] > 0
+        assert await told(part, not_rooms=[room_id]) == whole | {room_id: 0}
+        assert await told(part, rooms=[room_id]) == whole | {other: 0}
+    since = (await alice.sync())["next_batch"]
+    await alice.say(room_id, "again")
+    assert await told("timeline", since, not_rooms=[room_id]) == {}
+
+
+async def test_what_is_related_to_can_be_asked_for(alice: Alice) -> None:
+    room_id = await alice.create()
+    await alice.member(room_id, BOB, "join")
+    root = await alice.say(room_id, "root")
+    await alice.say(room_id, "alone")
+    in_thread: JsonObject = {"m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+    await alice.bob_says(room_id, "answer", **in_thread)
+
+    async def heard(**wanted: object) -> list[str]:
+        answer = await alice.sync(filter={"room": {"timeline": wanted}})
+        return bodies(answer["rooms"]["join"][room_id])
+
+    assert await heard(related_by_rel_types=["m.thread"]) == ["root"]
+    assert await heard(related_by_senders=[BOB]) == ["root"]
+    assert await heard(related_by_rel_types=["m.thread"], related_by_senders=[ALICE]) == []
+    assert await heard(related_by_rel_types=["m.replace"]) == []
 
 
 async def test_ignored_users_are_not_heard(alice: Alice) -> None:

@@ -18,6 +18,7 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.sync.sliding import required_state
 from homeserver.sync.sliding.positions import Pos, UnknownPos
 from homeserver.sync.sliding.required_state import NOTHING, RequiredState
+from homeserver.sync.told_members import ToldMembers
 
 _REMEMBERED = 100
 _PER_DEVICE = 10
@@ -36,6 +37,7 @@ class Connection:
     configs: list[RequiredState] = field(default_factory=list)
     # With this version and these wishes, every room in sight is told.
     settled: tuple[int, object] | None = None
+    told_members: ToldMembers = field(default_factory=ToldMembers)
 
     def find(self, version: int, room_id: RoomId) -> ToldRoom | None:
         """How far the device knows a room, if its token is of this version."""

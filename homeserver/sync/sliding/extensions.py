@@ -183,11 +183,12 @@ def _typing(writing: _Writing) -> JsonObject | None:
     board, pos = writing.asked.sources.typing, writing.asked.pos
     known = 0 if pos is None else pos.typing_in(board.run)
     told = board.changed_since(known) if pos is not None else set()
-    told |= {room_id for room_id in writing.fresh() if board.typists(room_id)}
+    ignored = writing.plan.ignored
+    told |= {room_id for room_id in writing.fresh() if board.typists(room_id, ignored)}
     rooms: JsonObject = {}
     for room_id in told:
         if writing.is_joined(room_id):
-            content = {"user_ids": board.typists(room_id)}
+            content = {"user_ids": board.typists(room_id, ignored)}
             is_bare = writing.asked.request.is_stable
             rooms[room_id] = content if is_bare else {"type": "m.typing", "content": content}
     return {"rooms": rooms} if rooms else None

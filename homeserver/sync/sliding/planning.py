@@ -7,7 +7,7 @@ as many at the edges of the windows: rooms move up past each other one at a time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.matrix.identifiers import EventId, RoomId, UserId
 from homeserver.storage import account_data, ephemeral, events, rooms
 from homeserver.storage.account_data import Entry as AccountData
 from homeserver.storage.ephemeral import Receipt
@@ -54,6 +54,8 @@ class Plan:
     changes: dict[RoomId, ToldRoom] = field(default_factory=dict)
     # Rooms that are in sight again.
     caught_up: set[RoomId] = field(default_factory=set)
+    # The members that are told, once the rooms are read.
+    members: dict[RoomId, dict[UserId, EventId]] = field(default_factory=dict)
 
 
 def make(view: View, asked: Asked, index: RoomIndex) -> Plan:

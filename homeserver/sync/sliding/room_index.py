@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from homeserver.matrix.identifiers import RoomId, UserId
+from homeserver.rooms import ignoring as ignored_users
+from homeserver.rooms import invite_permission
 from homeserver.storage import account_data, activity, events, rooms
 from homeserver.storage.newest import load_newest
 from homeserver.storage.rooms import Membership
 from homeserver.storage.unit_of_work import View
+from homeserver.sync import ignoring
 from homeserver.sync.moves import MovedMeanwhile
 from homeserver.sync.sliding import room_facts
 from homeserver.sync.sliding.request import RoomFilter
@@ -22,6 +25,7 @@ from homeserver.sync.sliding.room_facts import Facts
 _LISTS_REMEMBERED = 32
 _LISTED = frozenset({"join", "invite", "knock"})
 _GONE = frozenset({"leave", "ban"})
+_WHO_MAY_INVITE = frozenset({ignored_users.TYPE, invite_permission.TYPE})
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class Entry:
     membership: Membership
     active_at: int
     facts: Facts | None = None
+    is_unwanted: bool | None = None
 
 
 class RankedList:
@@ -160,6 +165,10 @@ class RoomIndex:
             self.direct_changed.update(dict.fromkeys(self.direct ^ direct, until))
             self.direct = direct
             self._drop_lists(lambda wanted: wanted.is_dm is not None)
+        if any(one.type in _WHO_MAY_INVITE and one.room_id is None for one in changed):
+            for entry in self.entries.values():
+                entry.is_unwanted = None
+            self._drop_lists(lambda _wanted: True)
         if any(one.type == "m.tag" for one in changed):
             self._drop_lists(lambda wanted: wanted.tags is not None or bool(wanted.not_tags))
 
@@ -179,11 +188,19 @@ class RoomIndex:
 
     def _passes(self, view: View, wanted: RoomFilter, room_id: RoomId, entry: Entry) -> bool:
         is_invited = entry.membership.membership == "invite"
+        if is_invited and self._is_unwanted(view, entry):
+            return False
         if wanted.is_invited is not None and wanted.is_invited != is_invited:
             return False
         if wanted.is_dm is not None and wanted.is_dm != (room_id in self.direct):
             return False
         return self._facts_pass(view, wanted, room_id, entry)
+
+    def _is_unwanted(self, view: View, entry: Entry) -> bool:
+        if entry.is_unwanted is None:
+            ignored = ignored_users.ignored_by(view, self._user_id)
+            entry.is_unwanted = ignoring.is_unwanted(view, entry.membership, ignored)
+        return entry.is_unwanted
 
     def _facts_pass(self, view: View, wanted: RoomFilter, room_id: RoomId, entry: Entry) -> bool:
         if wanted.tags is not None or wanted.not_tags:

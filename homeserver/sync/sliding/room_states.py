@@ -3,10 +3,11 @@
 Spec: MSC4186, required_state
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from homeserver.matrix.events import StateKey
-from homeserver.matrix.identifiers import EventId
+from homeserver.matrix.identifiers import EventId, UserId
 from homeserver.storage import room_state
 from homeserver.sync.room_state_changes import MEMBER
 from homeserver.sync.sliding.asking import RoomPlan
@@ -35,8 +36,10 @@ class StateChanges:
         return self.changed is None or any(key[0] == MEMBER for key in self.changed)
 
 
-def choose(plan: RoomPlan, part: Slice) -> StateChanges:
-    """Choose what to send."""
+def choose(
+    plan: RoomPlan, part: Slice, is_known: Callable[[UserId, EventId], bool]
+) -> StateChanges:
+    """Choose what to send. `is_known` says which memberships the device was told already."""
     wanted = plan.config.required_state
     if plan.since is None:
         changes = StateChanges(None, wanted.select(part.at_end), [])
@@ -44,9 +47,9 @@ def choose(plan: RoomPlan, part: Slice) -> StateChanges:
         changes = _choose_changes(plan, part)
     if wanted.is_lazy:
         for user_id in _speakers(part, changes):
-            key = (MEMBER, user_id)
-            if key in part.at_end:
-                changes.sent.setdefault(key, part.at_end[key])
+            event_id = part.at_end.get((MEMBER, user_id))
+            if event_id is not None and not is_known(user_id, event_id):
+                changes.sent.setdefault((MEMBER, user_id), event_id)
     return changes
 
 
@@ -61,12 +64,12 @@ def _choose_changes(plan: RoomPlan, part: Slice) -> StateChanges:
     return StateChanges(changed, sent, [key for key in chosen if chosen[key] is None])
 
 
-def _speakers(part: Slice, changes: StateChanges) -> set[str]:
+def _speakers(part: Slice, changes: StateChanges) -> set[UserId]:
     """Who speaks in the timeline, whom it is about, and who changed where nothing is left out."""
-    people: set[str] = {one.event.sender for one in part.events}
+    people: set[UserId] = {one.event.sender for one in part.events}
     for one in part.events:
         if one.event.type == MEMBER and one.event.state_key is not None:
-            people.add(one.event.state_key)
+            people.add(UserId(one.event.state_key))
     if changes.changed is not None and not part.is_limited:
-        people.update(key[1] for key in changes.changed if key[0] == MEMBER)
+        people.update(UserId(key[1]) for key in changes.changed if key[0] == MEMBER)
     return people

@@ -29,7 +29,6 @@ from homeserver.sync.summaries import Summary
 from homeserver.sync.timelines import Slice, Span
 from homeserver.sync.unread import UnreadRooms
 
-_NAME: StateKey = ("m.room.name", "")
 _AVATAR: StateKey = ("m.room.avatar", "")
 _OUTSIDE = ("invite", "knock")
 _NONE = EventId("")
@@ -88,27 +87,45 @@ def _load(view: View, asked: Asked, plan: RoomPlan, whole: Plan) -> _Part:
         part = timelines.ended_by(part, departure, is_shown=True)
     if limit == 0:
         part = replace(part, events=[])
-    state = room_states.choose(plan, part)
+    state = _choose_state(asked, plan, part, whole)
     if departure is not None:
         state.sent[departure.event.key] = departure.event.event_id
         return _Part(plan, part, state, None)
     summary = (
-        summaries.load_summary(view, plan.room_id, asked.user_id, part.at_end)
-        if state.have_members_changed or state.has_changed(_NAME)
+        summaries.load_summary(
+            view, plan.room_id, asked.user_id, part.at_end, named_by=[summaries.NAME]
+        )
+        if state.have_members_changed or state.has_changed(summaries.NAME)
         else None
     )
     return _Part(plan, part, state, summary)
 
 
+def _choose_state(asked: Asked, plan: RoomPlan, part: Slice, whole: Plan) -> StateChanges:
+    """What to tell of the state. Of a room with a gap clients forget the members.
+
+    Spec: MSC4186, lazy loaded memberships
+    """
+    told, mark = asked.connection.told_members, (asked.after, asked.version)
+    if plan.since is None or part.is_limited:
+        told.forget(plan.room_id)
+    state = room_states.choose(
+        plan, part, lambda user, one: told.has(plan.room_id, user, one, mark)
+    )
+    members = {UserId(key[1]): one for key, one in state.sent.items() if key[0] == MEMBER}
+    whole.members[plan.room_id] = members
+    return state
+
+
 @lru_cache(maxsize=64)
 def _newest(limit: int) -> RoomEventFilter:
-    return RoomEventFilter(limit=min(limit, LARGEST_TIMELINE))
+    return RoomEventFilter(limit=max(1, min(limit, LARGEST_TIMELINE)))
 
 
 def _load_states(view: View, asked: Asked, parts: Sequence[_Part]) -> Shown:
     ids: set[EventId] = set(chain.from_iterable(part.state.sent.values() for part in parts))
     for part in parts:
-        places = [_NAME, _AVATAR]
+        places = [summaries.NAME, _AVATAR]
         if part.summary is not None:
             places += [(MEMBER, user_id) for user_id in part.summary.heroes or ()]
         ids.update(part.slice.at_end[key] for key in places if key in part.slice.at_end)
@@ -146,7 +163,7 @@ def _facts(view: View, asked: Asked, part: _Part, plan: Plan) -> JsonObject:
 def _people(part: _Part, states: Shown) -> JsonObject:
     """Name and avatar where they changed; how many there are, and after whom to name the room."""
     room: JsonObject = {}
-    for name, key, field in (("name", _NAME, "name"), ("avatar", _AVATAR, "url")):
+    for name, key, field in (("name", summaries.NAME, "name"), ("avatar", _AVATAR, "url")):
         if part.state.has_changed(key):
             event = states.get(part.slice.at_end.get(key, _NONE))
             value = event["content"].get(field) if event is not None else None

@@ -137,6 +137,8 @@ class SlidingSync:
             version,
             found.extended.letters,
         )
+        for room_id, members in plan.members.items():
+            connection.told_members.note(room_id, members, (pos.position, pos.version))
         return orjson.dumps({"pos": str(pos), **found.body})
 
     async def _note_known(self, requester: Requester, request: SlidingRequest) -> None:

@@ -5,9 +5,8 @@ Spec: client-server-api#filtering
 
 import hashlib
 from base64 import urlsafe_b64encode
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from homeserver import errors
 from homeserver.matrix import canonical_json
@@ -16,63 +15,11 @@ from homeserver.ports import Requester
 from homeserver.storage import accounts
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.sync.filters import Filter
 
 _FILTERS_LIMIT = 1_000
 _BYTES_LIMIT = 65_536
 _ID_BYTES = 12
-
-_Limit = Annotated[int, Field(gt=0)]
-_UserIds = list[Annotated[str, Field(pattern="^@")]]
-_RoomIds = list[Annotated[str, Field(pattern="^!")]]
-
-
-class _Strict(BaseModel):
-    """Fields that are not in the specification are let through: clients send them."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class EventFilter(_Strict):
-    """Which events a client wants to see."""
-
-    limit: _Limit | None = None
-    not_senders: _UserIds | None = None
-    not_types: list[str] | None = None
-    senders: _UserIds | None = None
-    types: list[str] | None = None
-
-
-class RoomEventFilter(EventFilter):
-    """Which events of rooms a client wants to see."""
-
-    unread_thread_notifications: bool | None = None
-    lazy_load_members: bool | None = None
-    include_redundant_members: bool | None = None
-    not_rooms: _RoomIds | None = None
-    rooms: _RoomIds | None = None
-    contains_url: bool | None = None
-
-
-class RoomFilter(_Strict):
-    """Which rooms a client wants to see, and what of them."""
-
-    not_rooms: _RoomIds | None = None
-    rooms: _RoomIds | None = None
-    ephemeral: RoomEventFilter | None = None
-    include_leave: bool | None = None
-    state: RoomEventFilter | None = None
-    timeline: RoomEventFilter | None = None
-    account_data: RoomEventFilter | None = None
-
-
-class Filter(_Strict):
-    """A whole filter."""
-
-    event_fields: list[str] | None = None
-    event_format: Literal["client", "federation"] | None = None
-    presence: EventFilter | None = None
-    account_data: EventFilter | None = None
-    room: RoomFilter | None = None
 
 
 class Filters:
@@ -86,7 +33,7 @@ class Filters:
 
         Spec: client-server-api#post_matrixclientv3useruseridfilter
         """
-        check(definition)
+        _check(definition)
         raw = canonical_json.encode(definition)
         if len(raw) > _BYTES_LIMIT:
             raise errors.TooLarge
@@ -119,10 +66,10 @@ class Filters:
         )
 
 
-def check(definition: JsonObject) -> Filter:
-    """Refuse a filter with wrong types in it."""
+def _check(definition: JsonObject) -> None:
+    """Refuse what a sync would refuse, and say where it is wrong."""
     try:
-        return Filter.model_validate(definition)
+        Filter.model_validate(definition)
     except ValidationError as error:
         mistake = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in mistake["loc"])

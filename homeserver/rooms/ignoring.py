@@ -7,7 +7,7 @@ from homeserver.matrix.identifiers import UserId
 from homeserver.storage import account_data
 from homeserver.storage.unit_of_work import View
 
-_TYPE = "m.ignored_user_list"
+TYPE = "m.ignored_user_list"
 
 
 class IgnoredUsers:
@@ -26,7 +26,7 @@ class IgnoredUsers:
 
 
 def ignored_by(view: View, user_id: UserId) -> frozenset[UserId]:
-    """The users that a user ignores, read from the database."""
-    content = account_data.find_account_data(view, user_id, None, _TYPE)
+    """The users that a user ignores, read from the database; never the user too."""
+    content = account_data.find_account_data(view, user_id, None, TYPE)
     ignored = content.get("ignored_users") if content is not None else None
-    return frozenset(ignored) if isinstance(ignored, dict) else frozenset()
+    return frozenset(ignored) - {user_id} if isinstance(ignored, dict) else frozenset()
