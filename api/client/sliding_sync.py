@@ -3,13 +3,13 @@
 Spec: MSC4186; docs/sliding-sync.md says where the two forms differ
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr, StringConstraints
 
 from api.routing import Query, Routes
 from homeserver import errors
-from homeserver.matrix.identifiers import RoomId
+from homeserver.matrix.identifiers import RoomId, parse_opaque_id
 from homeserver.ports import Requester
 from homeserver.sync.sliding.request import (
     ExtensionWish,
@@ -37,7 +37,7 @@ _PREFIXED = {
 }
 
 _Presence = Literal["offline", "online", "unavailable"]
-_Name = Annotated[str, StringConstraints(strict=True, max_length=64)]
+_Name = Annotated[str, StringConstraints(strict=True, max_length=255)]
 _Index = Annotated[int, Field(strict=True, ge=0)]
 _Pair = Annotated[list[_Index], Field(min_length=2, max_length=2)]
 _OldPattern = Annotated[list[StrictStr], Field(min_length=2, max_length=2)]
@@ -102,10 +102,10 @@ class Extension(BaseModel):
 class SlidingBody(BaseModel):
     """A request's body. The accepted form has the position here and not in the query."""
 
-    conn_id: StrictStr | None = Field(default=None, max_length=255)
+    conn_id: _Name | None = None
     pos: StrictStr | None = None
     timeout: _Index = 0
-    set_presence: _Presence = "online"
+    set_presence: StrictStr = "online"
     lists: dict[_Name, WindowWish] | None = None
     room_subscriptions: dict[StrictStr, RoomWish] | None = None
     extensions: dict[str, Any] | None = None
@@ -140,6 +140,12 @@ def read(requester: Requester, body: SlidingBody, *, is_stable: bool) -> Sliding
     lists, rooms = body.lists or {}, body.room_subscriptions or {}
     if len(lists) > _MOST_LISTS or len(rooms) > _MOST_SUBSCRIPTIONS:
         raise errors.InvalidParam("A request may have 100 lists and 100 subscriptions.")
+    if body.set_presence not in get_args(_Presence):
+        raise errors.InvalidParam("There is no such presence.")
+    if is_stable:
+        # Clients that speak the form before name their things as they like.
+        for name in (*lists, *([body.conn_id] if body.conn_id else [])):
+            parse_opaque_id(name)
     return SlidingRequest(
         is_stable,
         body.pos or None,

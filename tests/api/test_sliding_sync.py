@@ -79,7 +79,7 @@ async def test_an_unknown_position_is_said_to_be_so(client: Client) -> None:
         {"lists": {"a": WISH | {"filters": {"is_dm": "yes"}}}},
         {"lists": {"a": {"timeline_limit": 1, "required_state": [["m.room.name"]]}}},
         {"lists": {"a": {"timeline_limit": 1, "required_state": {"include": [1]}}}},
-        {"lists": {"a" * 65: WISH}},
+        {"lists": {"a" * 256: WISH}},
         {"lists": {str(number): WISH for number in range(101)}},
         {"room_subscriptions": {f"!{number}": WISH for number in range(101)}},
         {"extensions": []},
@@ -94,6 +94,18 @@ async def test_what_makes_no_sense_is_refused(client: Client, body: Any) -> None
     for path in (BEFORE, STABLE):
         status, answer = await _post(client, path, body)
         assert (status, answer["errcode"] in ("M_BAD_JSON", "M_INVALID_PARAM")) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "body", [{"set_presence": "asleep"}, {"lists": {"ä b": WISH}}, {"conn_id": "a b"}]
+)
+async def test_names_and_presence_are_as_the_accepted_form_has_them(
+    client: Client, body: Any
+) -> None:
+    status, answer = await _post(client, STABLE, body)
+    assert (status, answer["errcode"]) == (400, "M_INVALID_PARAM")
+    named = {"lists": {"a" * 255: WISH}, "conn_id": "A_~.-1", "set_presence": "offline"}
+    assert (await _post(client, STABLE, named))[0] == 200
 
 
 async def test_what_is_not_known_is_passed_over(client: Client) -> None:
