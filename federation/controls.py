@@ -9,7 +9,7 @@ from federation.turn_state import Party
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, notices, peers
+from homeserver.storage import channels, notices, peer_profiles, peers
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
@@ -30,7 +30,12 @@ class Controls:
     def take_grants(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Remember what the peer lets us do."""
         told = payloads.read(payloads.GrantsTold, body)
-        peers.change_peer(work, peer, granted=grants.as_told(told.grants))
+        granted = grants.as_told(told.grants)
+        known = peers.find_peer(work, peer)
+        if known is not None and known.granted.get("profile") != granted.get("profile"):
+            # As much of it as is granted now is asked for again.
+            peer_profiles.delete_profiles_of(work, peer)
+        peers.change_peer(work, peer, granted=granted)
 
     def take_routes(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Find the peer elsewhere from now on; a higher sequence wins."""

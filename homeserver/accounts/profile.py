@@ -3,6 +3,7 @@
 Spec: client-server-api#profiles
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,11 +11,19 @@ from typing import Any
 import orjson
 
 from homeserver import errors
+from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import ServerName, UserId, parse_mxc_uri, server_of
-from homeserver.ports import PeerNetwork, Requester
-from homeserver.storage import accounts, rooms
+from homeserver.matrix.identifiers import (
+    ServerName,
+    UserId,
+    is_user_id,
+    parse_mxc_uri,
+    server_of,
+)
+from homeserver.ports import Clock, PeerNetwork, Requester
+from homeserver.storage import accounts, peer_profiles, peers, rooms
 from homeserver.storage.database import Database
+from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 # Tells every joined room what a user is called now, and what they look like.
@@ -26,6 +35,8 @@ _PROFILE_BYTES_LIMIT = 65_535
 _NAME_LIMIT = 256
 _IN_ROOMS = ("displayname", "avatar_url")
 _PATIENCE_S = 5.0
+# What was heard longer ago than this is asked for again, beside the answer.
+_FRESH_MS = 5 * 60_000
 
 
 class Profiles:
@@ -34,24 +45,27 @@ class Profiles:
     def __init__(
         self,
         database: Database,
-        peers: PeerNetwork,
+        network: PeerNetwork,
         server_name: ServerName,
         tell_rooms: TellRooms,
+        clock: Clock,
     ) -> None:
         self._database = database
-        self._peers = peers
+        self._network = network
         self._server_name = server_name
         self._tell_rooms = tell_rooms
+        self._clock = clock
+        self._asking: dict[UserId, asyncio.Task[JsonObject | None]] = {}
 
     async def load(self, user_id: UserId) -> JsonObject:
-        """A user's whole profile: ours, or from the peer, or as a shared room knows it.
+        """A user's whole profile: ours, or as the peer told it, or as a shared room knows it.
 
         Spec: client-server-api#get_matrixclientv3profileuserid
         """
         if server_of(user_id) == self._server_name:
             profile = self._database.read(lambda view: accounts.find_profile(view, user_id))
         else:
-            profile = await self._ask(user_id) or self._database.read(
+            profile = await self._told(user_id) or self._database.read(
                 lambda view: _profile_in_rooms(view, user_id)
             )
         if profile is None:
@@ -109,17 +123,77 @@ class Profiles:
         if field in _IN_ROOMS and before != after:
             await self._tell_rooms(user_id, after.get("displayname"), after.get("avatar_url"))
 
+    def get_acquainted(self, server: ServerName) -> None:
+        """Ask, in the background, who the owner of a connected server is, if that is not known."""
+
+        def find(view: View) -> UserId | None:
+            peer = peers.find_peer(view, server)
+            # Those whom we know from a room only tell us nothing of it.
+            owner = owner_of(peer) if peer is not None and peer.room_id is None else None
+            is_known = owner is None or peer_profiles.find_profile(view, owner) is not None
+            return None if is_known else owner
+
+        owner = self._database.read(find)
+        if owner is not None:
+            self._begin_to_ask(owner)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _told(self, user_id: UserId) -> JsonObject | None:
+        """What the peer says now, or said before; what is old is renewed for the next time."""
+        heard = self._database.read(lambda view: peer_profiles.find_profile(view, user_id))
+        is_awake = self._network.is_awake(server_of(user_id))
+        if heard is None:
+            return await asyncio.shield(self._begin_to_ask(user_id)) if is_awake else None
+        if is_awake and self._clock.now_ms() - heard.heard_at > _FRESH_MS:
+            self._begin_to_ask(user_id)
+        return heard.profile
+
+    def _begin_to_ask(self, user_id: UserId) -> "asyncio.Task[JsonObject | None]":
+        """Ask once at a time, however many want to know."""
+        task = self._asking.get(user_id)
+        if task is None:
+            task = self._asking[user_id] = asyncio.create_task(self._ask(user_id))
+            task.add_done_callback(lambda _task: self._asking.pop(user_id, None))
+        return task
+
     async def _ask(self, user_id: UserId) -> JsonObject | None:
         server = server_of(user_id)
-        if not self._peers.is_awake(server):
-            return None
         try:
-            answer = await self._peers.ask(
+            answer = await self._network.ask(
                 server, "query/profile", {"user_id": user_id}, _PATIENCE_S
             )
+        except errors.PeerRefused:
+            await self._database.write(lambda work: peer_profiles.delete_profile(work, user_id))
+            return None
         except errors.HomeserverError:
             return None
-        return {name: value for name, value in answer.items() if _is_acceptable(name, value)}
+        profile = {name: value for name, value in answer.items() if _is_acceptable(name, value)}
+        await self._keep(user_id, profile)
+        return profile
+
+    async def _keep(self, user_id: UserId, profile: JsonObject) -> None:
+        """Keep it for while the peer sleeps, as long as the connection lasts."""
+        now_ms = self._clock.now_ms()
+        raw = canonical_json.encode(profile)
+
+        def keep(work: UnitOfWork) -> None:
+            if server_of(user_id) in peers.connected_servers(work):
+                peer_profiles.save_profile(work, user_id, raw, now_ms)
+
+        if len(raw) <= _PROFILE_BYTES_LIMIT:
+            await self._database.write(keep)
+
+
+def owner_of(peer: Peer) -> UserId | None:
+    """The owner of a connected server, by what they call themselves."""
+    user_id = f"@{peer.name}:{peer.server_name}"
+    return UserId(user_id) if is_user_id(user_id) else None
 
 
 def answer_query(view: View, user_id: UserId, field: str | None = None) -> JsonObject:

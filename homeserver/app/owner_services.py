@@ -10,7 +10,7 @@ from homeserver.accounts.deactivation import Deactivation
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.interactive_auth import InteractiveAuth
 from homeserver.accounts.login import LogIn
-from homeserver.accounts.profile import Profiles
+from homeserver.accounts.profile import Profiles, owner_of
 from homeserver.accounts.rate_limits import RateLimit
 from homeserver.accounts.relay import Relay
 from homeserver.accounts.sessions import Sessions
@@ -23,7 +23,7 @@ from homeserver.encryption.key_backup import KeyBackup
 from homeserver.encryption.to_device import ToDevice
 from homeserver.encryption.uploading import KeyUploads
 from homeserver.ephemeral import Presences, Receipts, Typing, TypingBoard
-from homeserver.matrix.identifiers import UserId, is_user_id
+from homeserver.matrix.identifiers import UserId
 from homeserver.media import Media, MediaSettings, RemoteFiles
 from homeserver.ports import PeerNetwork
 from homeserver.push.history import NotificationHistory
@@ -49,7 +49,7 @@ from homeserver.rooms.upgrading import RoomUpgrades
 from homeserver.rooms.upkeep import Upkeep
 from homeserver.search import MessageSearch, PeopleSearch
 from homeserver.search.people import Person
-from homeserver.storage import peers, wake_ups
+from homeserver.storage import peer_profiles, peers, wake_ups
 from homeserver.storage.unit_of_work import View
 from homeserver.sync.classic import ClassicSync, SyncSources
 from homeserver.sync.notifier import Notifier
@@ -81,13 +81,15 @@ def build(base: Foundation, outside: Outside) -> Mapping[type, Any]:
 
 
 def _acquainted(view: View) -> list[Person]:
-    """The owners of connected servers, by what they call themselves."""
-    named = ((peer.standing, f"@{peer.name}:{peer.server_name}") for peer in peers.load_peers(view))
-    return [
-        Person(UserId(user_id))
-        for standing, user_id in named
-        if standing == peers.ACTIVE and is_user_id(user_id)
-    ]
+    """The owners of connected servers, by what they say about themselves."""
+    owners = [owner_of(peer) for peer in peers.load_peers(view) if peer.standing == peers.ACTIVE]
+    return [_person(view, owner) for owner in owners if owner is not None]
+
+
+def _person(view: View, user_id: UserId) -> Person:
+    heard = peer_profiles.find_profile(view, user_id)
+    said = {} if heard is None else heard.profile
+    return Person(user_id, said.get("displayname"), said.get("avatar_url"))
 
 
 def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
@@ -109,6 +111,7 @@ def _accounts(base: Foundation, outside: Outside, sender: RoomSender) -> list[An
             outside.network,
             base.local.server_name,
             sender.update_member_profile,
+            base.clock,
         ),
         ClientConfig(base.database),
         Filters(base.database),

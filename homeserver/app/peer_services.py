@@ -1,5 +1,6 @@
 """Everything that deals with peers: the channel to them, and rooms and keys over it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from federation.assembly import Federation, World
@@ -20,10 +21,10 @@ from homeserver.app.foundation import Foundation
 from homeserver.config import Config
 from homeserver.encryption import device_keys
 from homeserver.keyring import Keyring
-from homeserver.matrix.identifiers import localpart
+from homeserver.matrix.identifiers import ServerName, localpart
 from homeserver.outbound import Outbound
 from homeserver.rooms import hiding, outside
-from homeserver.storage import erasing
+from homeserver.storage import erasing, peer_profiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class PeerServices:
         """Answer peers with what the core offers. Once, before the start."""
         self.replication.serve(self.federation.requests, self.federation.inbox, services)
 
-    async def start(self) -> None:
+    async def start(self, get_acquainted: Callable[[ServerName], None]) -> None:
         """Open the doors and begin to work."""
         await self.introductions.start()
         self.federation.lines.when_opened.append(self.replication.greet)
+        self.federation.lines.when_opened.append(lambda line: get_acquainted(line.peer))
         self.federation.start()
         self.replication.start()
 
@@ -84,6 +86,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     replication.tell_of_alarms(federation.lines.refresh)
     federation.peers.when_ended.append(device_keys.forget_peer)
     federation.peers.when_ended.append(erasing.delete_moments)
+    federation.peers.when_ended.append(peer_profiles.delete_profiles_of)
     federation.peers.when_ended.append(
         lambda work, peer: hiding.follow_standing(work, peer, base.clock.now_ms())
     )

@@ -19,6 +19,7 @@ from federation.peers import Peers
 from federation.replication.service import Services
 from homeserver import errors
 from homeserver.accounts.deactivation import Deactivation
+from homeserver.accounts.profile import Profiles
 from homeserver.accounts.sessions import Sessions
 from homeserver.app import connections, owner_services, peer_services
 from homeserver.app.foundation import Foundation
@@ -91,7 +92,7 @@ class Server:
         library = self.config.federation.ratchets
         if not await self.database.write(lambda work: channels.take_over_ratchets(work, library)):
             raise RatchetsUnreadable
-        await self.peers.start()
+        await self.peers.start(self.services[Profiles].get_acquainted)
         self.services[Tying].start()
         self.services[Upkeep].start()
         self.services[DelayedEvents].start()
@@ -105,6 +106,7 @@ class Server:
         await self.services[DelayedEvents].close()
         await self.services[Upkeep].close()
         await self.services[Tying].close()
+        await self.services[Profiles].close()
         await self.peers.stop()
         self.services[TypingBoard].close()
         self.services[Presences].close()

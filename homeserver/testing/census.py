@@ -22,6 +22,7 @@ MUST_GO = frozenset(
         *("channels", "in_flight", "inbox", "waiting_events", "inbound_groups", "group_shares"),
         *("outbox_items", "outbox_losses", "outbox_newest", "outbox_rooms", "to_device_messages"),
         *("device_lists", "deposit_rounds", "handshakes", "meetings", "wishes", "room_requests"),
+        "peer_profiles",
     }
 )
 _COLUMNS_OF_PEERS = frozenset({"peer", "server", "server_name", "via", "asker", "target"})

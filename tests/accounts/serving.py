@@ -148,7 +148,7 @@ class Served:
                 Relay(self.voip, self.clock, entropy, self.directory),
                 InteractiveAuth(self.database, checks, limit, self.clock, entropy),
                 Devices(self.database, self.sessions),
-                Profiles(self.database, self.peers, HOME, self._tell_rooms),
+                Profiles(self.database, self.peers, HOME, self._tell_rooms, self.clock),
                 ClientConfig(self.database),
                 Filters(self.database),
                 PushRules(self.database),
