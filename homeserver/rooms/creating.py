@@ -3,17 +3,18 @@
 Spec: client-server-api#creation
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from homeserver import errors
-from homeserver.matrix import identifiers, signing
+from homeserver.matrix import identifiers, server_acl, signing
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Draft
 from homeserver.matrix.identifiers import RoomAlias, RoomId, UserId
 from homeserver.matrix.room_versions import DEFAULT, RoomVersion, room_version
 from homeserver.ports import Clock, Entropy, Requester
 from homeserver.rooms import aliases, appending, drafting, inviting
+from homeserver.rooms import state as room_states
 from homeserver.rooms.drafting import Intent
 from homeserver.rooms.local_server import LocalServer
 from homeserver.storage import rooms
@@ -103,8 +104,7 @@ class Creation:
     def run(self, work: UnitOfWork, wish: Wish, preset: Preset) -> RoomId:
         """Make the room as somebody wished for it, invitations and all."""
         inviting.check_connected(work, self.local, wish.invite)
-        room = self._begin(work, wish, preset)
-        room = self._set_up(work, room, wish, preset)
+        room = self._set_up(work, wish, preset)
         if wish.alias_localpart is not None:
             alias = self._alias(wish.alias_localpart)
             aliases.save(work, self.local, alias, room.room_id, self.creator)
@@ -118,9 +118,10 @@ class Creation:
             room = inviting.change_membership(work, self.local, room, invitation, self.now_ms)[1]
         return room.room_id
 
-    def _set_up(self, work: UnitOfWork, room: Room, wish: Wish, preset: Preset) -> Room:
+    def _set_up(self, work: UnitOfWork, wish: Wish, preset: Preset) -> Room:
         """Give the room its first state, which its own rules must allow."""
         try:
+            room = self._begin(work, wish, preset)
             return self.say_all(work, room, self._intents(work, wish, preset))
         except (errors.NotAllowed, errors.BadEvent) as error:
             raise errors.InvalidRoomState(str(error)) from None
@@ -135,9 +136,11 @@ class Creation:
         content = dict(wish.creation_content)
         if self.version.creators_are_above_all and preset.trusts_invited:
             named = content.get("additional_creators", [])
-            trusted = [*named, *wish.invite] if isinstance(named, list) else named
-            if trusted:
-                content["additional_creators"] = list(dict.fromkeys(trusted))
+            # What is no list of names is for the rules to refuse.
+            if isinstance(named, list) and all(isinstance(one, str) for one in named):
+                named = list(dict.fromkeys([*named, *wish.invite]))
+            if named:
+                content["additional_creators"] = named
         return self.make(work, content)
 
     @property
@@ -183,6 +186,7 @@ class Creation:
         state["m.room.join_rules", ""] = {"join_rule": preset.join_rule}
         state["m.room.history_visibility", ""] = {"history_visibility": preset.history_visibility}
         state["m.room.guest_access", ""] = {"guest_access": preset.guest_access}
+        self._check_given(given, wish)
         state |= given
         if wish.name is not None:
             state["m.room.name", ""] = {"name": wish.name}
@@ -195,6 +199,16 @@ class Creation:
                 for (event_type, state_key), content in state.items()
             ),
         ]
+
+    def _check_given(self, given: Mapping[tuple[str, str], JsonObject], wish: Wish) -> None:
+        """What no state that is set later could say, the first state does not say either."""
+        access = given.get(room_states.SERVER_ACL)
+        if access is not None and not server_acl.allows(access, self.local.server_name):
+            raise errors.InvalidParam("That would shut your own server out of the room.")
+        own = set() if wish.alias_localpart is None else {self._alias(wish.alias_localpart)}
+        names = given.get(("m.room.canonical_alias", ""), {})
+        for alias in sorted(aliases.named_in(names) - own):
+            raise errors.BadAlias(f"{alias} does not lead to this room.")
 
     def own_join(self, work: UnitOfWork) -> Intent:
         """The creator's own membership, which follows the create event."""

@@ -137,6 +137,7 @@ class Upkeep:
         is_left = True
         while is_left:
             is_left = await self._database.write(lambda work: self._purge_some(work, room_id))
+        await self._database.write(lambda work: work.give_back_space())
         metrics.bump("rooms_purged")
 
     async def _purge_files(self, room_id: RoomId, after: str) -> str | None:

@@ -119,6 +119,7 @@ class UnitOfWork(View):
         self.topics: set[str] = set()
         self.afterwards: list[Callable[[], None]] = []
         self.upon_commit: list[Callable[[], None]] = []
+        self.has_given_back = False
 
     def next_position(self) -> int:
         """Number a change that a sync must show. Positions become visible in their order."""
@@ -139,6 +140,14 @@ class UnitOfWork(View):
         For what lives in memory only, such as a cache that has to forget something.
         """
         self.afterwards.append(call)
+
+    def give_back_space(self) -> None:
+        """Give the file system what deleted rows took; what they said is nowhere after that."""
+        if self.dialect == "sqlite":
+            freed = self._connection.exec_driver_sql("PRAGMA incremental_vacuum")
+            if freed.returns_rows:
+                freed.all()
+            self.has_given_back = True
 
     def at_commit(self, call: Callable[[], None]) -> None:
         """Call this on the writer's thread once committed, before any read sees the new position.

@@ -209,3 +209,26 @@ def test_a_server_that_is_shut_out(alice: Device, bob: Device) -> None:
     bob.call("POST", f"/rooms/{part(other)}/leave", {})
     until(lambda: membership(alice, other, bob) == "leave")  # what he said before has arrived, too
     assert alice.refused("GET", f"/rooms/{part(room_id)}/event/{part(unheard)}") == NOT_FOUND
+
+
+@pytest.mark.parametrize("creators", ["@bob:b", [{}], [7], {"a": 1}])
+@pytest.mark.parametrize("preset", ["private_chat", "trusted_private_chat"])
+def test_creators_that_are_none_are_a_bad_room_and_nobodys_power(
+    alice: Device, creators: Any, preset: str
+) -> None:
+    wish = {"preset": preset, "creation_content": {"additional_creators": creators}}
+    assert alice.refused("POST", "/createRoom", wish) == (400, "M_INVALID_ROOM_STATE")
+
+
+@pytest.mark.parametrize(
+    ("first", "errcode"),
+    [
+        ({"type": "m.room.server_acl", "content": {"allow": []}}, "M_INVALID_PARAM"),
+        ({"type": "m.room.canonical_alias", "content": {"alias": "#no:where"}}, "M_BAD_ALIAS"),
+    ],
+    ids=["acl", "alias"],
+)
+def test_a_rooms_first_state_is_looked_at_as_any_later_one(
+    alice: Device, first: dict[str, Any], errcode: str
+) -> None:
+    assert alice.refused("POST", "/createRoom", {"initial_state": [first]}) == (400, errcode)

@@ -55,6 +55,12 @@ def rows_about(server: Server, room_id: RoomId) -> dict[str, int]:
     return server.database.read(count)
 
 
+def written_by(server: Server) -> bytes:
+    """Everything that stands in a server's database file and its log."""
+    database = Path(str(server.database._engine.url.database))
+    return database.read_bytes() + database.with_name(f"{database.name}-wal").read_bytes()
+
+
 async def save_file(server: Server, media_id: str) -> str:
     file = StoredFile(server.name, media_id, f"file-{media_id}", "image/png", None, 7_000, 1)
     await server.database.write(lambda work: media.save_media(work, file))
@@ -120,6 +126,21 @@ async def test_only_what_the_owner_showed_in_a_room_alone_goes_with_it(
     removed: list[str] = []
     await upkeep_of(alice, discard=removed.append).purge(room_id)
     assert sorted(removed) == ["file-shown", "file-shown-too", "file-theirs"]
+
+
+async def test_nothing_that_was_said_in_a_purged_room_stands_in_a_file(
+    pair: tuple[Server, Server],
+) -> None:
+    alice, _ = pair
+    room_id = await alice.create(name="Goes")
+    for number in range(200):
+        await alice.say(room_id, f"a secret of ours, {number} " + "x" * 500)
+    before = written_by(alice)
+    assert b"a secret of ours" in before
+    await alice.membership.leave(alice.requester, room_id, {})
+    await upkeep_of(alice).purge(room_id)
+    assert b"a secret of ours" not in written_by(alice)
+    assert len(written_by(alice)) < len(before) / 2
 
 
 async def test_a_file_whose_row_went_before_a_crash_goes_from_the_disk_later(
