@@ -137,6 +137,7 @@ class Lines:
         self._doors = doors
         self._lines: dict[ServerName, Line] = {}
         self.when_opened: list[Callable[[Line], None]] = []
+        self.when_reach_moved: list[Callable[[Line], None]] = []
         self.when_closed: list[Callable[[Line], None]] = []
 
     def load(self) -> None:
@@ -177,6 +178,13 @@ class Lines:
         if line is None and may_talk and channel is not None and peer is not None:
             line = self._open(peer, channel)
         return line
+
+    def note_reach(self, line: Line, *, knows_us: bool) -> None:
+        """The peer was told where to find us, or that it is not to call; then we have to."""
+        if line.knows_us is not knows_us:
+            line.knows_us = knows_us
+            for tell in self.when_reach_moved:
+                tell(line)
 
     def close_all(self) -> None:
         """Stop talking to everybody, for the server's own stop."""

@@ -88,6 +88,7 @@ class Outbox:
         self._hanging_up: set[asyncio.Task[None]] = set()
         self._is_running = False
         lines.when_opened.append(self._open)
+        lines.when_reach_moved.append(self._start_anew)
         lines.when_closed.append(self._close)
 
     def start(self) -> None:
@@ -122,6 +123,12 @@ class Outbox:
             workers.append(start(self._poll(line)))
         self._workers[line.peer] = workers
         line.wake.set()
+
+    def _start_anew(self, line: Line) -> None:
+        """Begin to keep a request open at the peer, or stop, as it can call us or not."""
+        for task in self._workers.pop(line.peer, ()):
+            task.cancel()
+        self._open(line)
 
     def _close(self, line: Line) -> None:
         for task in self._workers.pop(line.peer, ()):

@@ -244,7 +244,8 @@ class Peers:
         self.has_rescheduled.set()
         line = self._lines.find(server_name)
         if line is not None:
-            line.rate, line.knows_us = edited.rate, knows_us
+            line.rate = edited.rate
+            self._lines.note_reach(line, knows_us=knows_us)
         return edited
 
     async def pause_everything(self, *, is_paused: bool, how: str = OWNER) -> None:
