@@ -32,6 +32,25 @@ _SHOWN = (
     "m.room.power_levels",
 )
 
+_SEND_A_LINK = (
+    "Write invite in your Connections room, or use `homeserver peers invite`, send the link to "
+    "that person, and invite again once you are connected."
+)
+_UNKNOWN = (
+    f"Your server is not connected to the server of {{}}, so it cannot be asked. {_SEND_A_LINK}"
+)
+# What to do about somebody who is known, by the standing of their server.
+_NOT_CONNECTED = {
+    "requested": "The server of {} asks to connect with yours. Accept that in your Connections "
+    "room, or with `homeserver peers accept`, and invite again once you are connected.",
+    "offered": "You said yes to a connection with the server of {}, and it has not answered yet. "
+    "Your Connections room tells you once you are connected; invite again then.",
+    "revoked": f"You ended the connection with the server of {{}}. {_SEND_A_LINK}",
+    "declined": f"You declined the request of the server of {{}} to connect. {_SEND_A_LINK}",
+    "blocked": "You have blocked the server of {}. Unblock it first, in your Connections room or "
+    f"with `homeserver peers unblock`. {_SEND_A_LINK}",
+}
+
 
 def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) -> None:
     """Raise `NotConnected` if one of these users lives on a server that we do not know.
@@ -45,13 +64,10 @@ def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) 
         server = identifiers.server_of(user_id)
         if local.owns(user_id):
             continue
-        if server not in connected:
-            raise errors.NotConnected(
-                f"Your server is not connected to the server of {user_id}, so it cannot be asked. "
-                "Write invite in your Connections room, or use `homeserver peers invite`, send "
-                "the link to that person, and invite again once you are connected."
-            )
         peer = peers.find_peer(view, server)
+        if server not in connected:
+            standing = "none" if peer is None else peer.standing
+            raise errors.NotConnected(_NOT_CONNECTED.get(standing, _UNKNOWN).format(user_id))
         if peer is not None and peer.room_id is not None:
             raise errors.NotConnected(
                 f"Your server is connected to the server of {user_id} for rooms you share only. "

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver.matrix.identifiers import ServerName
 from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
@@ -32,6 +33,53 @@ async def test_who_is_not_connected_is_refused_with_what_to_do(world: World) -> 
     assert (refused.value.status, refused.value.errcode) == (403, "M_FORBIDDEN")
     assert "Write invite in your Connections room" in str(refused.value)
     assert await bob.joined_rooms() == []
+
+
+async def told(person: Person, room_id: str, other: Person) -> str:
+    """What a client is told that invites somebody who is not connected."""
+    with pytest.raises(Refused) as refused:
+        await person.moderate("invite", room_id, other)
+    assert (refused.value.status, refused.value.errcode) == (403, "M_FORBIDDEN")
+    assert other.user_id in str(refused.value)
+    return str(refused.value)
+
+
+@simulated
+async def test_who_is_half_connected_or_was_is_refused_with_what_to_do_about_it(
+    world: World,
+) -> None:
+    alice, bob = await world.persons("alice", "bob")
+    room_id, his_room = await alice.create_room(), await bob.create_room()
+    owner = alice.server.built.peers.federation.peers
+    server = ServerName(bob.server.server_name)
+    await bob.open_link((await owner.invite(asks_owner=True)).link)
+    await world.pass_time(10)
+    assert "Accept that in your Connections room" in await told(alice, room_id, bob)
+    assert "it has not answered yet" in await told(bob, his_room, alice)
+    await owner.decline(server)
+    assert "You declined the request" in await told(alice, room_id, bob)
+    await bob.open_link((await owner.invite()).link)
+    await world.settle()
+    await alice.moderate("invite", room_id, bob)
+    await owner.revoke(server)
+    another = await alice.create_room()
+    assert "You ended the connection" in await told(alice, another, bob)
+    await owner.block(server)
+    assert "Unblock it first" in await told(alice, another, bob)
+
+
+@simulated
+async def test_an_invitation_of_somebody_paused_waits_for_the_resume(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    await alice.pause(bob)
+    room_id = await alice.create_room(bob)
+    await world.settle()
+    assert await invited(bob) == []
+    await alice.resume(bob)
+    await world.settle()
+    assert await invited(bob) == [room_id]
 
 
 @simulated
