@@ -30,8 +30,14 @@ def impersonal(settings: FederationSettings, grant_set: str | None) -> JsonObjec
     return {name: value for name, value in given.items() if name not in ("note", "expires_at")}
 
 
-def begun_again(known: Peer, given: JsonObject | None) -> Peer:
-    """Somebody we know, with what the owner chose now. A connection that stands keeps its own."""
-    if given is None or consent.is_connected(Standing(known.standing)):
+def begun_again(settings: FederationSettings, known: Peer, given: JsonObject | None) -> Peer:
+    """Somebody we know, with what the owner chose now. A connection that stands keeps its own.
+
+    What was granted before an end does not come back by itself.
+    """
+    standing = Standing(known.standing)
+    if given is None and consent.is_ended(standing):
+        given = grants.by_default(settings.default_grants).model_dump()
+    if given is None or consent.is_connected(standing):
         return known
     return replace(known, grants=given | {"note": known.grants.get("note", "")})

@@ -78,9 +78,7 @@ class Federation:
         issuing = Issuing(database, self.party, self.inviting, self.doors, terms)
         handshakes = Handshakes(self.inviting, self.connecting, issuing, self.doors, terms)
         self.peers = Peers(database, self.party, self.lines, handshakes, self.farewell)
-        self.expiring = Expiring(
-            database, self.party, self.lines, handshakes, self.peers.has_rescheduled
-        )
+        self.expiring = Expiring(database, self.party, self.lines, handshakes)
         self.reception = Reception(self.doors, self.lines, self.channel, self.inviting)
         Controls(self.party, self.lines).register(self.inbox)
         self.channel.awake = self.lines.awake

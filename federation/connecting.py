@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import orjson
 
-from federation import activating, alarms, doors, envelope, identity, opening, reach
+from federation import activating, alarms, doors, envelope, identity, opening, patience, reach
 from federation import handshake_messages as messages
 from federation.consent import Breach, Standing
 from federation.consent_steps import Doing
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 PROVING = "proving"
 _REFUSALS_TOLD = 3  # in a row, so that a restart over there raises no alarm
 _DELIVERY_SECONDS = 30
-_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 600.0
-_HOURLY = 3_600.0
 _WAIT = "wait"
 _UNREAL = (errors.BadJson, errors.BadSignature, errors.InvalidParam, Undecryptable, BadEnvelope)
 
@@ -55,7 +53,7 @@ class Connecting:
         self._lines = lines
         self._terms = terms
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._refusals: dict[ServerName, int] = {}
+        self._refusals: dict[str, int] = {}
 
     def load(self) -> None:
         """Go on with what was under way before the start."""
@@ -74,44 +72,67 @@ class Connecting:
         """The owner's yes: store REQUEST. `pursue` sends it once this is committed."""
         return opening.open_link(work, self._party, self._terms, link, choice)
 
-    def is_refused(self, peer: ServerName) -> bool:
-        """Whether the other side, when last asked, gave the answer that says nothing."""
-        return peer in self._refusals
+    def is_refused(self, node_id: str) -> bool:
+        """Whether each link of a node that was opened gets the answer that says nothing."""
+        under_way = [
+            one.key
+            for one in self._database.read(lambda view: invitations.handshakes_with(view, node_id))
+            if one.role == INVITEE and one.state != DONE
+        ]
+        return bool(under_way) and all(
+            self._refusals.get(key, 0) >= _REFUSALS_TOLD for key in under_way
+        )
 
     def pursue(self, key: str) -> None:
         """Ask, and go on asking, beside everything else."""
         task = self._tasks.get(key)
         if task is None or task.done():
+            self._refusals.pop(key, None)
             self._tasks[key] = asyncio.get_running_loop().create_task(self._pursue(key))
 
     def give_up(self, key: str) -> None:
         """Stop asking: the owner thought better of it, or it took too long."""
+        self._refusals.pop(key, None)
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
 
     async def _pursue(self, key: str) -> None:
-        pause, has_warned = _FIRST_PAUSE, False
+        pause, has_warned = patience.START, False
+        await self._wait_as_before(key)
         while True:
             handshake = self._under_way(key)
             if handshake is None:
                 return
-            longest = _LONGEST_PAUSE
             try:
-                if self._may_ask(handshake):
-                    step = await self._advance(handshake)
-                    if step != _WAIT:
-                        pause = _FIRST_PAUSE
-                        continue
-                    longest = _HOURLY
+                if self._may_ask(handshake) and await self._advance(handshake) != _WAIT:
+                    pause = patience.START
+                    continue
             except (errors.PeerUnreachable, errors.StorageFull, Breach, ChannelClosed) as error:
                 await self._note_refusal(handshake, error)
             except _UNREAL as error:
                 if not has_warned:
                     has_warned = True
                     await self._warn(handshake, error)
-            await self._party.clock.sleep(pause * (0.75 + self._party.entropy.random() / 2))
-            pause = min(pause * 2, longest)
+            pause = await self._pause(key, pause)
+
+    async def _wait_as_before(self, key: str) -> None:
+        """After a restart, end the pause that was begun before it."""
+        handshake = self._under_way(key)
+        if handshake is not None and handshake.state == REQUESTING:
+            left = patience.left_of(patience.word_of(handshake), self._party.clock.now_ms())
+            if left > 0:
+                await self._party.clock.sleep(left)
+
+    async def _pause(self, key: str, pause: float) -> float:
+        """Wait before the next repeat; returns how long, without the chance in it."""
+        handshake = self._under_way(key)
+        if handshake is not None:
+            is_asking = handshake.state == REQUESTING
+            word, now = patience.word_of(handshake), self._party.clock.now_ms()
+            pause = patience.next_pause(handshake, word if is_asking else None, now, pause)
+        await self._party.clock.sleep(pause * (1 + self._party.entropy.random() / 4))
+        return pause
 
     def _under_way(self, key: str) -> Handshake | None:
         found = self._database.read(lambda view: invitations.find_handshake(view, key))
@@ -129,10 +150,9 @@ class Connecting:
 
     async def _note_refusal(self, handshake: Handshake, error: Exception) -> None:
         """A link that is spent, expired or withdrawn is refused like anything else; say so once."""
-        server_name = ServerName(handshake.server_name)
-        if not isinstance(error, Refused) or handshake.state != REQUESTING:
+        if not isinstance(error, Refused):
             return
-        count = self._refusals[server_name] = self._refusals.get(server_name, 0) + 1
+        count = self._refusals[handshake.key] = self._refusals.get(handshake.key, 0) + 1
         if count == _REFUSALS_TOLD:
             await self._tell(handshake, "link_refused")
 
@@ -149,17 +169,30 @@ class Connecting:
             address = secrets.their_address
         box = envelope.seal(keys.request, self._party.token(), content)
         answer = await self._deliver(handshake, secrets, address, box)
-        self._refusals.pop(ServerName(handshake.server_name), None)
+        self._refusals.pop(handshake.key, None)
         came = envelope.open_box(keys.answer, answer)
         if handshake.state == PROVING:
             await self._take_ready(handshake, came)
         elif messages.note_kind(came.note) == _WAIT:
+            await self._keep_waiting(handshake, came.note)
             return _WAIT
         else:
             crash_points.reach(Point.ACCEPT_CAME)
             await self._database.write(lambda work: self._take_accept(work, handshake, came))
             crash_points.reach(Point.PROVE_KEPT)
         return "moved"
+
+    async def _keep_waiting(self, before: Handshake, note: bytes) -> None:
+        """Remember that the other owner decides, so that a restart is no reason to ask faster."""
+        word = patience.heard(before, note, self._party.clock.now_ms())
+
+        def keep(work: UnitOfWork) -> None:
+            handshake = invitations.find_handshake(work, before.key)
+            if handshake is not None and handshake.state == REQUESTING:
+                invitations.save_handshake(work, replace(handshake, accept=word))
+
+        if word != before.accept:
+            await self._database.write(keep)
 
     async def _deliver(
         self, handshake: Handshake, secrets: Secrets, address: bytes, box: bytes

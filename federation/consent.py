@@ -33,6 +33,7 @@ class Step(StrEnum):
     OWNER_CONNECTED = "owner connected"  # the owner opened somebody's link
     PROOF_CAME = "proof came"  # PROVE, or READY: the other side holds the keys it named
     OWNER_CANCELLED = "owner cancelled"  # a yes taken back before the other side had proved itself
+    OWNER_WITHDREW = "owner withdrew"  # the invitation that somebody waits at
     EXPIRED = "expired"
     OWNER_PAUSED = "owner paused"
     DOUBT_ROSE = "doubt rose"  # an expired grant, a second user of a link, a restored backup
@@ -54,6 +55,9 @@ class Effect(StrEnum):
     CLOSE_SOCKETS = "close the sockets"
     CONTACT_PEER = "contact the peer"
     FORGET_HANDSHAKE = "forget the handshake"
+    LET_REQUEST_WAIT = (
+        "let the request wait on"  # whoever is declined sees no difference to silence
+    )
     FORGET_PEER = "forget keys, routes and what waits"
     HIDE_PEER = "hide the peer's users"
     TELL_OWNER = "tell the owner"
@@ -89,7 +93,8 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.REQUESTED, _T.REQUEST_CAME): Outcome(_S.REQUESTED),  # with another invitation
     (_S.REQUESTED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.REQUESTED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
-    (_S.REQUESTED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.FORGET_HANDSHAKE,)),
+    (_S.REQUESTED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.LET_REQUEST_WAIT,)),
+    (_S.REQUESTED, _T.OWNER_WITHDREW): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
     (_S.REQUESTED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
     (_S.REQUESTED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
     # Agreed by us.
@@ -98,8 +103,9 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.OFFERED, _T.INVITATION_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.OFFERED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.OFFERED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
-    (_S.OFFERED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.FORGET_HANDSHAKE,)),
+    (_S.OFFERED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.LET_REQUEST_WAIT,)),
     (_S.OFFERED, _T.OWNER_CANCELLED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
+    (_S.OFFERED, _T.OWNER_WITHDREW): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
     (_S.OFFERED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE, _E.TELL_OWNER)),
     (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
     (_S.OFFERED, _T.KNOCK_CAME): Outcome(_S.OFFERED, (_E.ASK_OWNER,)),
@@ -132,6 +138,13 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
 }
 
 
+# After these only an invitation given later counts; an unblocked peer is one that was revoked.
+ENDS = (
+    *(_T.OWNER_DECLINED, _T.OWNER_REVOKED),
+    *(_T.OWNER_BLOCKED, _T.OWNER_UNBLOCKED),
+)
+
+
 def take(standing: Standing, step: Step) -> Outcome:
     """Look a step up; raises `Breach` where the table has no entry."""
     outcome = TABLE.get((standing, step))
@@ -161,13 +174,18 @@ def is_ended(standing: Standing) -> bool:
     return standing in (Standing.REVOKED, Standing.DECLINED)
 
 
+def is_over(standing: Standing) -> bool:
+    """Whether nothing stands between us and a peer but a tombstone."""
+    return is_ended(standing) or standing is Standing.BLOCKED
+
+
 class Ticket(StrEnum):
     """Where an invitation of ours is."""
 
     OPEN = "open"
     BOUND = "bound"  # to the first REQUEST that opened and verified
     SPENT = "spent"  # its connection came about
-    VOID = "void"  # withdrawn, expired, or doubted
+    VOID = "void"  # withdrawn, expired, or its connection was ended
 
 
 class Use(StrEnum):
@@ -175,9 +193,11 @@ class Use(StrEnum):
 
     FIRST_REQUEST = "first REQUEST"
     SAME_REQUEST = "same REQUEST"
-    OTHER_REQUEST = "other REQUEST"
+    NEWER_REQUEST = "newer REQUEST"  # the same node opened the link again
+    EARLIER_REQUEST = "earlier REQUEST"  # one that a newer has replaced, late or replayed
+    OTHER_REQUEST = "other REQUEST"  # somebody else has the link too
     PROOF = "proof"
-    OWNER_DECLINED = "owner declined"
+    OWNER_ENDED = "owner ended"  # declined, cancelled, revoked or blocked whoever used it
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
 
@@ -186,7 +206,9 @@ class Reply(StrEnum):
     """What the use of an invitation asks for."""
 
     TAKE_REQUEST = "take the request"
+    TAKE_NEWER = "take the newer request in place of the other"
     REPEAT_ANSWER = "repeat the stored answer"
+    TELL_OWNER = "tell the owner"
     WARN_OWNER = "warn the owner"
 
 
@@ -205,15 +227,21 @@ INVITATIONS: Mapping[tuple[Ticket, Use], TicketOutcome] = {
     (_K.OPEN, _U.EXPIRED): TicketOutcome(_K.VOID),
     (_K.OPEN, _U.WITHDRAWN): TicketOutcome(_K.VOID),
     (_K.BOUND, _U.SAME_REQUEST): TicketOutcome(_K.BOUND, (_R.REPEAT_ANSWER,)),
+    (_K.BOUND, _U.NEWER_REQUEST): TicketOutcome(_K.BOUND, (_R.TAKE_NEWER,)),
     (_K.BOUND, _U.OTHER_REQUEST): TicketOutcome(_K.BOUND, (_R.WARN_OWNER,)),
     (_K.BOUND, _U.PROOF): TicketOutcome(_K.SPENT),
-    (_K.BOUND, _U.OWNER_DECLINED): TicketOutcome(_K.VOID),
+    (_K.BOUND, _U.OWNER_ENDED): TicketOutcome(_K.VOID),
     (_K.BOUND, _U.EXPIRED): TicketOutcome(_K.VOID),
     (_K.BOUND, _U.WITHDRAWN): TicketOutcome(_K.VOID),
     (_K.SPENT, _U.SAME_REQUEST): TicketOutcome(_K.SPENT, (_R.REPEAT_ANSWER,)),
+    (_K.SPENT, _U.NEWER_REQUEST): TicketOutcome(_K.SPENT, (_R.TELL_OWNER,)),
     (_K.SPENT, _U.OTHER_REQUEST): TicketOutcome(_K.SPENT, (_R.WARN_OWNER,)),
+    (_K.SPENT, _U.OWNER_ENDED): TicketOutcome(_K.VOID),
     (_K.SPENT, _U.EXPIRED): TicketOutcome(_K.VOID),
     (_K.SPENT, _U.PROOF): TicketOutcome(_K.SPENT),
+    # Nothing is left at a void one but a declined request, which is told to wait as before.
+    (_K.VOID, _U.SAME_REQUEST): TicketOutcome(_K.VOID, (_R.REPEAT_ANSWER,)),
+    (_K.VOID, _U.NEWER_REQUEST): TicketOutcome(_K.VOID, (_R.TAKE_NEWER,)),
 }
 
 

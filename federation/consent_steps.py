@@ -6,7 +6,7 @@ from federation import consent
 from federation.consent import Outcome, Standing, Step
 from homeserver import crash_points
 from homeserver.crash_points import Point
-from homeserver.storage import audit, peers
+from homeserver.storage import audit, peers, wake_ups
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -48,6 +48,7 @@ def take(work: UnitOfWork, peer: Peer, step: Step, doing: Doing) -> tuple[Peer, 
     else:
         peers.save_peer(work, after)
     _record(work, peer, step.value, doing, (before.value, standing.value))
+    work.wake(wake_ups.STANDINGS)
     crash_points.reach(Point.STANDING_MOVED)
     return after, outcome
 

@@ -1,7 +1,8 @@
 """What becomes of one REQUEST, decided in one unit of work.
 
-The invitation is bound to the first REQUEST that verifies; a repeat gets the stored answer; only a
-different one is refused and warned about. A blocked node spends nothing and warns nobody.
+The invitation is bound to the node of the first REQUEST that verifies. A repeat gets the stored
+answer, a newer one of the same node takes the place of the one that waits; only somebody else's is
+refused and warned about. A blocked node spends nothing and warns nobody.
 """
 
 from dataclasses import dataclass, replace
@@ -9,34 +10,32 @@ from dataclasses import dataclass, replace
 import orjson
 
 from federation import (
+    accepting,
     agreeing,
     alarms,
     consent,
     consent_steps,
-    doors,
     doubting,
     fingerprints,
     grants,
     identity,
-    told_grants,
+    using,
 )
 from federation import handshake_messages as messages
-from federation.consent import Reply, Step, Ticket, Use
+from federation.consent import Reply, Step, Ticket, TicketOutcome, Use
 from federation.consent_steps import Doing
-from federation.handshake_messages import Asked, Secrets
+from federation.handshake_messages import Asked
 from federation.ratchets.interface import OlmMessage
 from federation.turn_state import Party
-from homeserver import crash_points
 from homeserver.config import FederationSettings
-from homeserver.crash_points import Point
-from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
-from homeserver.storage import audit, channels, invitations, meetings, notices, peers
+from homeserver.storage import audit, invitations, meetings, notices, peers
 from homeserver.storage.invitations import INVITER, Handshake, Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 WAITING, ACCEPTED, DONE = "waiting", "accepted", "done"
+SILENT = "silent"  # declined, and told to wait as before
 DAY_MS = 86_400_000
 KNOCK = "knock"
 
@@ -69,24 +68,43 @@ class Desk:
         if invitation is None:
             raise Refusal
         peer = self._peer(invitation, asked)
-        key = key_of(intake, asked.identity.node_id)
-        handshake = invitations.find_handshake(self._work, key)
+        before = invitations.find_handshake(self._work, key_of(intake, asked.identity.node_id))
         if peer.standing == consent.Standing.BLOCKED.value or self._is_paused(peer):
             raise Refusal
+        if before is not None and before.expires_at < self._now:
+            raise Refusal
+        use = using.use_of(invitation, before, asked)
         if invitation.how == KNOCK:
-            return self._take_knock(invitation, peer, handshake, raw, asked)
-        outcome = consent.use(Ticket(invitation.ticket), _use(invitation, asked))
+            return self._take_knock(invitation, peer, before, raw, asked, use)
+        outcome = consent.use(Ticket(invitation.ticket), use)
+        if Reply.REPEAT_ANSWER in outcome.replies:
+            return _answer_of(before)
         if Reply.WARN_OWNER in outcome.replies:
             doubting.warn(self._work, self._party.own, invitation, asked, self._now)
             return None
-        if Reply.REPEAT_ANSWER in outcome.replies:
-            if handshake is None or handshake.expires_at < self._now:
-                raise Refusal
-            return handshake.accept
+        if Reply.TELL_OWNER in outcome.replies:
+            doubting.tell_opened_again(self._work, invitation, peer, self._now)
+            return None
+        return self._take_in_time(invitation, peer, before, raw, asked, outcome)
+
+    def _take_in_time(
+        self,
+        invitation: Invitation,
+        peer: Peer,
+        before: Handshake | None,
+        raw: bytes,
+        asked: Asked,
+        outcome: TicketOutcome,
+    ) -> bytes:
         if invitation.expires_at < self._now:
             raise Refusal
+        if before is not None and Reply.TAKE_NEWER in outcome.replies:
+            return self._take_newer(invitation, before, raw, asked)
         invitations.change_invitation(
-            self._work, intake, ticket=outcome.ticket.value, request_hash=asked.request_hash
+            self._work,
+            invitation.intake,
+            ticket=outcome.ticket.value,
+            request_hash=asked.request_hash,
         )
         return self._begin(invitation, peer, raw, asked)
 
@@ -98,72 +116,12 @@ class Desk:
 
     def accept(self, handshake: Handshake) -> bytes:
         """Write and store ACCEPT."""
-        asked = messages.read_request(handshake.request, self._party.own.node_id, handshake.intake)
-        sessions, node_id = self._party.sessions, handshake.node_id
-        account, olm_key = sessions.create_account(node_id)
-        channel = channels.find_channel(self._work, asked.identity.server_name)
-        is_connected = channel is not None
-        epoch = max(asked.request.epoch, channel.highest_epoch if channel else 0) + 1
-        note = messages.write_accept(
-            self._party.own,
-            {
-                "olm_key": olm_key,
-                "name": self._terms.name,
-                "is_connected": is_connected,
-                "request_hash": asked.request_hash,
-                "epoch": epoch,
-            },
+        terms = self._terms
+        accepted = accepting.write(
+            self._work, self._party, handshake, accepting.Said(terms.name, terms.routes)
         )
-        secrets = Secrets(
-            account=account,
-            epoch=epoch,
-            our_address=self._party.entropy.token_bytes(doors.ADDRESS_BYTES),
-            our_door_key=self._party.entropy.token_bytes(32),
-            their_olm_key=asked.request.olm_key,
-            their_proof=orjson.dumps(asked.identity.proof),
-            their_name=asked.request.name,
-            their_grants=orjson.dumps(asked.request.grants),
-            transcript=messages.transcript_of(handshake.request, note),
-            told_routes=self._routes_for(asked),
-            restarts=asked.request.is_connected != is_connected,
-        )
-        return self._save_accept(handshake, asked, note, secrets)
-
-    def _save_accept(
-        self, handshake: Handshake, asked: Asked, note: bytes, secrets: Secrets
-    ) -> bytes:
-        sessions, node_id, epoch = self._party.sessions, handshake.node_id, secrets.epoch
-        session = sessions.start(
-            node_id, epoch, secrets.account, asked.request.olm_key, asked.request.one_time_key
-        )
-        inside = messages.write_inside(
-            self._party.own.node_id, epoch, self._now, self._inside(secrets, asked)
-        )
-        message, session = sessions.encrypt(node_id, epoch, session, inside)
-        crash_points.reach(Point.ACCEPT_SEALED)
-        packed = messages.pack(note, message, epoch)
-        secrets = replace(secrets, session=session)
-        sealed = messages.seal_secrets(sessions.keyring, handshake.key, secrets)
-        invitations.save_handshake(
-            self._work, replace(handshake, state=ACCEPTED, accept=packed, secrets=sealed)
-        )
-        return packed
-
-    def _routes_for(self, asked: Asked) -> tuple[str, ...]:
-        peer = peers.find_peer(self._work, asked.identity.server_name)
-        may_learn = peer is not None and peers.permits(peer.grants, "route")
-        return self._terms.routes if may_learn else ()
-
-    def _inside(self, secrets: Secrets, asked: Asked) -> JsonObject:
-        peer = peers.find_peer(self._work, asked.identity.server_name)
-        given = {} if peer is None else peer.grants
-        return {
-            "transcript": secrets.transcript,
-            "address": secrets.our_address.hex(),
-            "door_key": identity.to_text(secrets.our_door_key),
-            "routes": list(secrets.told_routes),
-            "grants": told_grants.told(self._work, given),
-        }
+        invitations.save_handshake(self._work, replace(accepted, state=ACCEPTED))
+        return accepted.accept
 
     def _peer(self, invitation: Invitation, asked: Asked) -> Peer:
         """The one who asks as we know it; refused where its name belongs to somebody else."""
@@ -181,7 +139,7 @@ class Desk:
         if invitation.expected not in (None, theirs.node_id, theirs.server_name):
             raise Refusal
         if known is not None:
-            return agreeing.begun_again(known, invitation.grants)
+            return agreeing.begun_again(self._terms.federation, known, invitation.grants)
         given = grants.by_default(self._terms.federation.default_grants).model_dump()
         return Peer(
             server_name=theirs.server_name,
@@ -197,14 +155,21 @@ class Desk:
             room_id=None if invitation.room_id is None else RoomId(invitation.room_id),
         )
 
-    def _begin(self, invitation: Invitation, peer: Peer, raw: bytes, asked: Asked) -> bytes:
+    def _begin(
+        self,
+        invitation: Invitation,
+        peer: Peer,
+        raw: bytes,
+        asked: Asked,
+        before: Handshake | None = None,
+    ) -> bytes:
         self._check_invited_since(invitation, peer)
         step = Step.KNOCK_CAME if invitation.how == KNOCK else Step.REQUEST_CAME
         is_connected = consent.is_connected(consent.Standing(peer.standing))
         doing = Doing(self._now, "peer", invitation.how)
         peer, _ = consent_steps.take(self._work, peer, step, doing)
         is_repair = is_connected or asked.request.is_connected
-        handshake = self._handshake(invitation, raw, asked, is_repair=is_repair)
+        handshake = self._handshake(invitation, raw, asked, before, is_repair=is_repair)
         if not is_connected and self._has_to_ask(invitation, asked, peer):
             invitations.save_handshake(self._work, handshake)
             words = {
@@ -224,7 +189,7 @@ class Desk:
         if invitation.room_id is not None:
             self._check_met(RoomId(invitation.room_id), peer)
         if consent.is_ended(consent.Standing(peer.standing)):
-            ended_at = audit.last_at(self._work, peer.node_id)
+            ended_at = audit.last_at(self._work, peer.node_id, consent.ENDS)
             if ended_at is not None and invitation.created_at < ended_at:
                 raise Refusal
 
@@ -248,26 +213,51 @@ class Desk:
         handshake: Handshake | None,
         raw: bytes,
         asked: Asked,
+        use: Use,
     ) -> bytes:
-        if handshake is not None and handshake.expires_at >= self._now:
-            if handshake.request_hash == asked.request_hash:
-                return handshake.accept
-            if handshake.state != DONE:
-                raise Refusal
-        waiting = [
-            one
-            for one in invitations.load_handshakes(self._work)
-            if one.state == WAITING and one.intake == invitation.intake
-        ]
-        if len(waiting) >= self._terms.federation.knocks_waiting_max:
+        if invitation.ticket == Ticket.VOID.value or use is Use.EARLIER_REQUEST:
             raise Refusal
-        return self._begin(invitation, peer, raw, asked)
+        if use is Use.SAME_REQUEST:
+            return _answer_of(handshake)
+        if handshake is not None and handshake.state != DONE:
+            return self._take_newer(invitation, handshake, raw, asked)
+        if self._count_knocking() >= self._terms.federation.knocks_waiting_max:
+            raise Refusal
+        return self._begin(invitation, peer, raw, asked, handshake)
+
+    def _count_knocking(self) -> int:
+        """How many wait for an answer, at all knock links together."""
+        links = {one.intake for one in invitations.load_invitations(self._work) if one.how == KNOCK}
+        under_way = invitations.load_handshakes(self._work)
+        return sum(one.state == WAITING and one.intake in links for one in under_way)
+
+    def _take_newer(
+        self, invitation: Invitation, before: Handshake, raw: bytes, asked: Asked
+    ) -> bytes:
+        """Somebody opened the link again: the newest REQUEST counts, and nobody's standing moves.
+
+        What the owner has said to the one before is said to this one.
+        """
+        is_repair = before.is_repair or asked.request.is_connected
+        newer = self._handshake(invitation, raw, asked, before, is_repair=is_repair)
+        newer = replace(newer, state=before.state)
+        if before.state == ACCEPTED:
+            return self.accept(newer)
+        invitations.save_handshake(self._work, newer)
+        return newer.accept
 
     def _handshake(
-        self, invitation: Invitation, raw: bytes, asked: Asked, *, is_repair: bool
+        self,
+        invitation: Invitation,
+        raw: bytes,
+        asked: Asked,
+        before: Handshake | None,
+        *,
+        is_repair: bool,
     ) -> Handshake:
         lifetime = int(self._terms.federation.handshake_lifetime_days * DAY_MS)
-        wait = messages.pack(orjson.dumps({"kind": "wait"}), OlmMessage(0, b""), 0)
+        how = {"how": KNOCK} if invitation.how == KNOCK else {}
+        wait = messages.pack(orjson.dumps({"kind": "wait", **how}), OlmMessage(0, b""), 0)
         return Handshake(
             key=key_of(invitation.intake, asked.identity.node_id),
             role=INVITER,
@@ -276,7 +266,7 @@ class Desk:
             node_id=asked.identity.node_id,
             server_name=asked.identity.server_name,
             is_repair=is_repair,
-            request_hash=asked.request_hash,
+            request_hash=using.hashes(before, asked.request_hash),
             request=raw,
             accept=wait,
             prove=b"",
@@ -288,11 +278,11 @@ class Desk:
         )
 
 
-def _use(invitation: Invitation, asked: Asked) -> Use:
-    if invitation.request_hash is None:
-        return Use.FIRST_REQUEST
-    is_same = invitation.request_hash == asked.request_hash
-    return Use.SAME_REQUEST if is_same else Use.OTHER_REQUEST
+def _answer_of(handshake: Handshake | None) -> bytes:
+    """The stored answer, for a repeat."""
+    if handshake is None:
+        raise Refusal
+    return handshake.accept
 
 
 def key_of(intake: str, node_id: str) -> str:

@@ -16,6 +16,7 @@ from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 TWICE = "its invitation was used twice"
+OPENED_AGAIN = "opened_again"
 _SCANNED = "scanned"
 
 
@@ -47,6 +48,18 @@ def warn(
         "intake": invitation.intake,
     }
     notices.tell_owner(work, now, "warning", asked.identity.node_id, content)
+
+
+def tell_opened_again(work: UnitOfWork, invitation: Invitation, peer: Peer, now: int) -> None:
+    """Tell the owner, once, that the one who used a link has opened it again; nothing is amiss."""
+    told = notices.find_newest(work, OPENED_AGAIN, peer.node_id)
+    if told is None or told.content.get("intake") != invitation.intake:
+        content: JsonObject = {
+            "name": peer.name,
+            "server_name": peer.server_name,
+            "intake": invitation.intake,
+        }
+        notices.tell_owner(work, now, OPENED_AGAIN, peer.node_id, content)
 
 
 def is_doubtful(invitation: Invitation, now: int) -> bool:

@@ -1,12 +1,12 @@
 """Change what a peer may do: stored, told to the peer and recorded in one unit of work."""
 
-from federation import consent, consent_steps, grants, told_grants
+from federation import consent, consent_steps, grants, sentences, told_grants
 from federation.consent import Standing
 from federation.consent_steps import Doing
 from federation.grants import Grants
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.rooms import hiding
-from homeserver.storage import frames, meetings, peers
+from homeserver.storage import frames, meetings, peers, wake_ups
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -14,9 +14,15 @@ STEP = "grants edited"
 
 
 def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Grants:
-    """Store other grants and tell the peer. Raises `InvalidParam`, changing nothing."""
+    """Store other grants and tell the peer. Raises `InvalidParam`, changing nothing.
+
+    Of somebody with whom it is over only the note is left to edit.
+    """
+    if consent.is_over(Standing(peer.standing)) and set(changes) - {"note"}:
+        raise sentences.ChosenAnew
     edited = grants.edit(peer.grants, changes)
     peers.change_peer(work, peer.server_name, grants=edited.model_dump())
+    work.wake(wake_ups.STANDINGS)
     if edited.introduce and not peer.grants.get("introduce"):
         meetings.wish_again(work)
     if edited.messages != peer.grants.get("messages"):
@@ -25,6 +31,13 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
         told = {"grants": told_grants.told(work, edited.model_dump())}
         frames.queue_item(work, peer.server_name, frames.CONTROL, "grants", told)
     return edited
+
+
+def check_has_time(peer: Peer, now_ms: int) -> None:
+    """Raise where a paused connection is past its end, and would only be paused again."""
+    ends = peer.grants.get("expires_at")
+    if peer.standing == Standing.PAUSED.value and ends is not None and ends < now_ms:
+        raise sentences.GrantsOver
 
 
 def record(work: UnitOfWork, peer: Peer, edited: Grants, doing: Doing) -> None:

@@ -3,15 +3,13 @@
 import asyncio
 from dataclasses import replace
 
-from federation import consent, consent_steps, waiting
-from federation.consent import Effect, Outcome, Standing, Step, Ticket
+from federation import consent_steps, half_open, issuing, waiting
+from federation.consent import Effect, Outcome, Standing, Step, Ticket, Use
 from federation.consent_steps import Doing
-from federation.desk import DONE
 from federation.lines import Lines
 from federation.peers import Handshakes
 from federation.turn_state import Party
-from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import invitations, notices, peers
+from homeserver.storage import invitations, notices, peers, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import Invitation
 from homeserver.storage.peers import Peer
@@ -29,13 +27,12 @@ class Expiring:
         party: Party,
         lines: Lines,
         handshakes: Handshakes,
-        has_rescheduled: asyncio.Event,
     ) -> None:
         self._database = database
         self._party = party
         self._lines = lines
         self._handshakes = handshakes
-        self._has_rescheduled = has_rescheduled
+        self._has_moved = asyncio.Event()
 
     async def expire(self) -> None:
         """End what took too long: invitations, half-made connections, grants with an end."""
@@ -48,16 +45,23 @@ class Expiring:
 
     async def run(self) -> None:
         """End what is over, as soon as it is, for ever."""
+        self._database.wake_ups.listen(wake_ups.STANDINGS, self._has_moved.set)
+        try:
+            while True:
+                await self._run_once()
+        finally:
+            self._database.wake_ups.ignore(wake_ups.STANDINGS, self._has_moved.set)
+
+    async def _run_once(self) -> None:
         clock = self._party.clock
-        while True:
-            self._has_rescheduled.clear()
-            ends = self._database.read(_ends)
-            left = (min(ends, default=clock.now_ms() + 2 * _HOUR_MS) - clock.now_ms()) / 1000
-            if left < 0:
-                await self.expire()
-                left = 1.0
-            # An hour at most: the machine may have slept, and its clock may have been set.
-            await waiting.wait_for(self._has_rescheduled, clock, min(left + 0.001, 3_600.0))
+        self._has_moved.clear()
+        ends = self._database.read(_ends)
+        left = (min(ends, default=clock.now_ms() + 2 * _HOUR_MS) - clock.now_ms()) / 1000
+        if left < 0:
+            await self.expire()
+            left = 1.0
+        # An hour at most: the machine may have slept, and its clock may have been set.
+        await waiting.wait_for(self._has_moved, clock, min(left + 0.001, 3_600.0))
 
     def _expire(self, work: UnitOfWork, now: int) -> list[str]:
         """Returns the intakes of invitations that are over."""
@@ -71,29 +75,24 @@ class Expiring:
                 _tell(work, outcome, peer, "paused", now)
         needed, closed = {one.intake for one in invitations.load_handshakes(work)}, []
         for invitation in invitations.load_invitations(work):
-            is_over = invitation.expires_at < now and invitation.intake not in needed
-            if is_over and invitation.ticket != Ticket.VOID:
+            is_void = invitation.ticket == Ticket.VOID.value
+            if invitation.intake in needed or not (is_void or invitation.expires_at < now):
+                continue
+            if not is_void:
                 invitations.change_invitation(work, invitation.intake, ticket=Ticket.VOID.value)
                 _tell_unused(work, invitation, now)
-                closed.append(invitation.intake)
+            closed.append(invitation.intake)
         return closed
 
     def _expire_handshakes(self, work: UnitOfWork, doing: Doing) -> None:
         for handshake in invitations.load_handshakes(work):
             if handshake.expires_at >= doing.at:
                 continue
-            invitations.delete_handshake(work, handshake.key)
-            peer = peers.find_peer(work, ServerName(handshake.server_name))
-            if _is_another_under_way(work, handshake.node_id):
-                continue
-            if peer is not None and (Standing(peer.standing), Step.EXPIRED) in consent.TABLE:
-                _, outcome = consent_steps.take(work, peer, Step.EXPIRED, doing)
+            issuing.void_used_by(work, [handshake], Use.EXPIRED)
+            ended = half_open.end(work, handshake, Step.EXPIRED, doing)
+            if ended is not None:
+                peer, outcome = ended
                 _tell(work, outcome, peer, "expired", doing.at)
-
-
-def _is_another_under_way(work: UnitOfWork, node_id: str) -> bool:
-    """Whether a later handshake with the same node still waits for its end."""
-    return any(one.state != DONE for one in invitations.handshakes_with(work, node_id))
 
 
 def _tell(work: UnitOfWork, outcome: Outcome, peer: Peer, kind: str, now: int) -> None:

@@ -98,6 +98,11 @@ def note_kind(raw: bytes) -> str:
     return str(_parse_note(raw).get("kind", ""))
 
 
+def note_how(raw: bytes) -> str:
+    """Whether `wait` is said to a knock, which is repeated less often; empty where it is not."""
+    return str(_parse_note(raw).get("how", ""))
+
+
 def note_intake(raw: bytes) -> str:
     """Which handshake a PROVE belongs to."""
     return str(_parse_note(raw).get("intake", ""))

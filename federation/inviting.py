@@ -23,7 +23,7 @@ from federation import (
 from federation import handshake_messages as messages
 from federation.consent import Breach, Step, Ticket, Use
 from federation.consent_steps import Doing
-from federation.desk import ACCEPTED, DONE, KNOCK, Refusal, Terms
+from federation.desk import ACCEPTED, DONE, KNOCK, SILENT, Refusal, Terms
 from federation.doors import Door, Doors
 from federation.envelope import Envelope
 from federation.handshake_messages import Secrets
@@ -167,7 +167,10 @@ class Inviting:
             work, self._party, handshake, secrets, Doing(now, "peer", invitation.how)
         )
         doubting.doubt_if_warned(work, invitation, ServerName(handshake.server_name), now)
+        # Remembered as long as the link can be opened, so that nobody is taken for a second person.
+        ends = handshake.expires_at if invitation.how == KNOCK else invitation.expires_at
         done = replace(handshake, state=DONE, prove=came.olm, ready=ready, secrets=b"")
+        done = replace(done, expires_at=max(handshake.expires_at, ends))
         invitations.save_handshake(work, done)
         return ready, True
 
@@ -199,12 +202,15 @@ class Inviting:
         invitation = self._database.read(
             lambda view: invitations.find_invitation(view, handshake.intake)
         )
-        if invitation is not None and invitation.ticket != Ticket.VOID:
+        if invitation is None:
+            return
+        if invitation.ticket != Ticket.VOID or handshake.state == SILENT:
             self.open_intake(invitation)
 
     def _open_address(self, handshake: Handshake) -> None:
         secrets = messages.open_secrets(self._party.sessions.keyring, handshake)
         keys = envelope.door_keys(secrets.our_door_key)
+        self._doors.close_all(doors.HANDSHAKE, handshake.key)  # of a REQUEST before this one
         self._doors.open(secrets.our_address, Door(doors.HANDSHAKE, handshake.key, keys))
 
     def _seal(self, door: Door, content: Envelope) -> bytes:

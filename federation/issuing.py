@@ -4,9 +4,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from federation import agreeing, consent, doors, fingerprints, invitation_links, sentences
-from federation.consent import Breach, Ticket, Use
-from federation.desk import DAY_MS, KNOCK, Terms
+from federation import (
+    agreeing,
+    consent,
+    doors,
+    fingerprints,
+    half_open,
+    invitation_links,
+    sentences,
+)
+from federation.consent import Breach, Step, Ticket, Use
+from federation.consent_steps import Doing
+from federation.desk import DAY_MS, DONE, KNOCK, Terms
 from federation.doors import Doors
 from federation.invitation_links import Link
 from federation.inviting import Inviting
@@ -78,21 +87,13 @@ class Issuing:
         link = Link(own.node_id, own.server_name, terms.routes, intake, secret, ends)
         return Issued(invitation_links.write(link), intake, ends)
 
-    async def withdraw(self, intake: str) -> None:
-        """Make an invitation void that nobody has used."""
-
-        def operation(work: UnitOfWork) -> None:
-            invitation = invitations.find_invitation(work, intake)
-            if invitation is None:
-                raise errors.NotFound("There is no such invitation.")
-            try:
-                outcome = consent.use(Ticket(invitation.ticket), Use.WITHDRAWN)
-            except Breach as breach:
-                raise sentences.not_now(breach) from breach
-            invitations.change_invitation(work, intake, ticket=outcome.ticket.value)
-
-        await self._database.write(operation)
+    async def withdraw(self, intake: str, how: str) -> None:
+        """Make an invitation void that has connected nobody; whoever waits at it is refused."""
+        doing = Doing(self._party.clock.now_ms(), "owner", how)
+        ended = await self._database.write(lambda work: _withdraw(work, intake, doing))
         self._doors.close(bytes.fromhex(intake))
+        for key in ended:
+            self._doors.close_all(doors.HANDSHAKE, key)
 
     def _invitation(self, wish: Wish, intake: str, secret: bytes) -> Invitation:
         now, settings = self._party.clock.now_ms(), self._terms.federation
@@ -111,15 +112,35 @@ class Issuing:
         )
 
 
-def void_used_by(work: UnitOfWork, handshakes: Iterable[Handshake]) -> None:
-    """The owner said no to those who used them: nobody else may use these invitations either."""
+def void_used_by(work: UnitOfWork, handshakes: Iterable[Handshake], use: Use) -> None:
+    """Nothing came of those who used them, or it was ended: nobody else may use them either."""
     for handshake in handshakes:
         invitation = invitations.find_invitation(work, handshake.intake)
         if invitation is None or handshake.role != INVITER or invitation.how == KNOCK:
             continue
-        outcome = consent.INVITATIONS.get((Ticket(invitation.ticket), Use.OWNER_DECLINED))
+        outcome = consent.INVITATIONS.get((Ticket(invitation.ticket), use))
         if outcome is not None:
             invitations.change_invitation(work, invitation.intake, ticket=outcome.ticket.value)
+
+
+def _withdraw(work: UnitOfWork, intake: str, doing: Doing) -> list[str]:
+    """Returns the handshakes that ended with it."""
+    invitation = invitations.find_invitation(work, intake)
+    if invitation is None:
+        raise errors.NotFound("There is no such invitation.")
+    try:
+        outcome = consent.use(Ticket(invitation.ticket), Use.WITHDRAWN)
+    except Breach as breach:
+        raise sentences.not_now(breach) from breach
+    invitations.change_invitation(work, intake, ticket=outcome.ticket.value)
+    waiting = [
+        one
+        for one in invitations.load_handshakes(work)
+        if one.intake == intake and one.role == INVITER and one.state != DONE
+    ]
+    for handshake in waiting:
+        half_open.end(work, handshake, Step.OWNER_WITHDREW, doing)
+    return [one.key for one in waiting]
 
 
 def _read_node(text: str) -> str:

@@ -69,7 +69,7 @@ def _peer(work: UnitOfWork, party: Party, terms: Terms, link: Link, choice: Choi
     if known is not None:
         if known.server_name != link.server_name:
             raise errors.Conflict("You know that server under another name.")
-        return agreeing.begun_again(known, given)
+        return agreeing.begun_again(terms.federation, known, given)
     return Peer(
         server_name=link.server_name,
         node_id=link.node_id,

@@ -107,7 +107,7 @@ class Overview:
 
     def _is_refused(self, peer: Peer) -> bool:
         is_offered = peer.standing == Standing.OFFERED
-        return is_offered and self._connecting.is_refused(peer.server_name)
+        return is_offered and self._connecting.is_refused(peer.node_id)
 
     def _meaning(self, peer: Peer) -> str:
         """The standing in a sentence."""

@@ -4,7 +4,6 @@ Each verb runs the consent table in one unit of work with everything it causes, 
 closes what lives in memory.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -85,7 +84,6 @@ class Peers:
         self._party = party
         self._lines = lines
         self._handshakes = handshakes
-        self.has_rescheduled = asyncio.Event()
         # Removes a file from disk that a revoke erased.
         self.discard_file: Callable[[str], None] = lambda _file_id: None
         # What other parts do in the same unit of work: hide a peer's users, drop its deposits.
@@ -116,9 +114,9 @@ class Peers:
         """Make a link that one person may use once; see `issuing.Wish`."""
         return await self._handshakes.issuing.invite(Wish(how, **wish))
 
-    async def withdraw(self, intake: str) -> None:
-        """Make an invitation void that nobody has used."""
-        await self._handshakes.issuing.withdraw(intake)
+    async def withdraw(self, intake: str, how: str = OWNER) -> None:
+        """Make an invitation void that has connected nobody; whoever waits at it is refused."""
+        await self._handshakes.issuing.withdraw(intake, how)
 
     async def connect(self, text: str, how: str = "link", grants: str | None = None) -> ServerName:
         """Open somebody's link: our yes. The connection is active once both sides proved."""
@@ -139,8 +137,11 @@ class Peers:
         """Take a yes back that the other side has not answered yet."""
         await self._step(server_name, Step.OWNER_CANCELLED, how)
 
-    async def accept(self, server_name: ServerName, how: str = OWNER) -> None:
-        """Say yes to a request that waits."""
+    async def accept(
+        self, server_name: ServerName, how: str = OWNER, grant_set: str | None = None
+    ) -> None:
+        """Say yes to a request that waits; with a named set of grants, if the owner names one."""
+        chosen = agreeing.chosen(self._handshakes.terms.federation, grant_set)
 
         def operation(work: UnitOfWork) -> None:
             peer = _load(work, server_name)
@@ -151,6 +152,7 @@ class Peers:
             ]
             if not waiting:
                 raise consent.Breach(Step.OWNER_AGREED, Standing(peer.standing))
+            peer = agreeing.begun_again(self._handshakes.terms.federation, peer, chosen)
             self._handshakes.inviting.agree(work, waiting[-1], peer, self._by_owner(how))
 
         await self._write(operation)
@@ -166,8 +168,13 @@ class Peers:
         await self._step(server_name, Step.OWNER_PAUSED, how, paused_because=why)
 
     async def resume(self, server_name: ServerName, how: str = OWNER) -> None:
-        """Go on: everything held flows at once."""
-        await self._step(server_name, Step.OWNER_RESUMED, how)
+        """Go on: everything held flows at once. Refused while what the peer may do has ended."""
+        now = self._party.clock.now_ms()
+
+        def check(work: UnitOfWork) -> None:
+            editing.check_has_time(_load(work, server_name), now)
+
+        await self._step(server_name, Step.OWNER_RESUMED, how, first=check)
 
     async def revoke(
         self,
@@ -241,7 +248,6 @@ class Peers:
             return edited, announcing.was_told_a_route(work, server_name)
 
         edited, knows_us = await self._database.write(operation)
-        self.has_rescheduled.set()
         line = self._lines.find(server_name)
         if line is not None:
             line.rate = edited.rate

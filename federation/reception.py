@@ -1,6 +1,7 @@
 """Everything that arrives from outside passes here: one address, one box, one answer or none."""
 
 import asyncio
+from collections.abc import Callable
 
 from federation import desk, doors, envelope
 from federation import handshake_messages as messages
@@ -24,6 +25,8 @@ class Reception:
         self._lines = lines
         self._channel = channel
         self._inviting = inviting
+        # Set once at wiring: who counts the answers to those who are not connected.
+        self.when_asked: Callable[[asyncio.BaseTransport | None], None] = lambda _socket: None
 
     async def receive(
         self, address: bytes, box: bytes, socket: asyncio.BaseTransport | None
@@ -37,7 +40,10 @@ class Reception:
             return None
         nonce = envelope.nonce_of(box)
         if door.kind == doors.INTAKE:
-            return await self._inviting.answer_request(door, came, nonce)
+            answer = await self._inviting.answer_request(door, came, nonce)
+            if answer is not None:
+                self.when_asked(socket)
+            return answer
         if door.kind == doors.HANDSHAKE:
             return await self._inviting.answer_prove(door.name, door, came, nonce)
         return await self._answer_peer(door, came, nonce, socket)

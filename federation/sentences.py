@@ -62,6 +62,14 @@ class EverythingPaused(NotNow):
     """Everything is paused. Resume first."""
 
 
+class GrantsOver(NotNow):
+    """What they may do has ended. Write `edit NAME expires_at=never`, or a later day, first."""
+
+
+class ChosenAnew(NotNow):
+    """That connection has ended. What they may do is chosen anew when another one begins."""
+
+
 def not_now(breach: Breach) -> NotNow:
     """One sentence that names what was wanted, and how things stand."""
     if isinstance(breach.step, Use):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.admin.server import PREFIX, About
+from api.admin.server import HOW, PREFIX, About
 from api.authentication import Administrator
 from api.routing import Routes
 from federation import reach
@@ -54,5 +54,5 @@ async def list_invitations(admin: Administrator, overview: Overview) -> JsonObje
 async def withdraw(admin: Administrator, invitation_id: str, peers: Peers) -> JsonObject:
     """Make an invitation void that nobody has used."""
     del admin
-    await peers.withdraw(invitation_id)
+    await peers.withdraw(invitation_id, HOW)
     return {}

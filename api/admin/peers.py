@@ -23,7 +23,6 @@ Verb = Callable[[Peers, ServerName], Awaitable[None]]
 
 # What takes no more than a name. Each is one step of the consent table.
 VERBS: Mapping[str, Verb] = {
-    "accept": lambda peers, peer: peers.accept(peer, HOW),
     "decline": lambda peers, peer: peers.decline(peer, HOW),
     "cancel": lambda peers, peer: peers.cancel(peer, HOW),
     "pause": lambda peers, peer: peers.pause(peer, how=HOW),
@@ -42,6 +41,14 @@ class LinkGiven(BaseModel):
     link: str
     grants: str | None = Field(None, max_length=100)
     is_scanned: bool = False
+
+
+class Accepting(BaseModel):
+    """The set of grants that whoever is accepted is to have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    grants: str | None = Field(None, max_length=100)
 
 
 class Ending(BaseModel):
@@ -119,11 +126,22 @@ async def revoke(
     return overview.peer(peers.find(server_name)) | {"report": report.to_json()}
 
 
+@routes.post("/peers/{name}/accept")
+async def accept(
+    admin: Administrator, name: str, accepting: Accepting, peers: Peers, overview: Overview
+) -> JsonObject:
+    """Say yes to somebody who asks."""
+    del admin
+    peer = peers.resolve(name)
+    await peers.accept(peer.server_name, HOW, accepting.grants)
+    return overview.after(peer)
+
+
 @routes.post("/peers/{name}/{verb}")
 async def take_step(
     admin: Administrator, name: str, verb: str, peers: Peers, overview: Overview
 ) -> JsonObject:
-    """`accept`, `decline`, `cancel`, `pause`, `resume`, `block`, `unblock`; `dismiss` an alarm."""
+    """`decline`, `cancel`, `pause`, `resume`, `block`, `unblock`; `dismiss` an alarm."""
     del admin
     step = VERBS.get(verb)
     if step is None:

@@ -206,6 +206,10 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
         "Somebody else answered in the place of {who}. Nothing was agreed with him; your request "
         "is repeated. Ask for a new link by another way if it lasts."
     ),
+    "opened_again": _plain(
+        "{who} has opened the link again that connected you. A link works once, so that was "
+        "refused, and the connection is as it was. If it has ended on their side, invite them anew."
+    ),
     "link_refused": _plain(
         "{who} refuses the link that you opened: it was used already, has expired or was "
         "withdrawn. Ask for another one, and write `cancel` with their server's name."

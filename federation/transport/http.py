@@ -79,12 +79,18 @@ class FederationDoor:
             return web.Response(status=REFUSAL_STATUS, body=REFUSAL_BODY, content_type="text/plain")
         return web.Response(body=answer, content_type=_TYPE)
 
+    def note_asked(self, socket: asyncio.BaseTransport | None) -> None:
+        """Somebody with an invitation was answered, which costs more than a refusal: it counts."""
+        peer_name = None if socket is None else socket.get_extra_info("peername")
+        if self._strangers is not None and isinstance(peer_name, tuple):
+            self._strangers.note_try(peer_name[0])
+
     def _may_try(self, request: web.Request) -> bool:
         return self._strangers is None or self._strangers.may_try(request.remote)
 
     def _note_refusal(self, request: web.Request) -> None:
         if self._strangers is not None:
-            self._strangers.note_refusal(request.remote)
+            self._strangers.note_try(request.remote)
 
 
 async def _read_body(request: web.Request) -> bytes | None:

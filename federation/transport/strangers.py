@@ -1,4 +1,4 @@
-"""How often a source may deliver what opens no box, before its deliveries are not looked at."""
+"""How often a source may deliver what opens no box, or asks, before it is not looked at."""
 
 from collections import OrderedDict
 from ipaddress import ip_address
@@ -25,8 +25,8 @@ class Strangers:
         source = _source(remote)
         return source is None or self._now_spent(source) < self._per_minute
 
-    def note_refusal(self, remote: str | None) -> None:
-        """The source delivered something that opened no box."""
+    def note_try(self, remote: str | None) -> None:
+        """The source delivered something that opened no box, or asked at an invitation."""
         source = _source(remote)
         if source is None:
             return

@@ -98,6 +98,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     limits = base.config.rate_limits
     strangers = Strangers(limits.strangers_per_minute, base.clock) if limits.enabled else None
     door = FederationDoor(federation.reception.receive, strangers)
+    federation.reception.when_asked = door.note_asked
     return PeerServices(federation, replication, network, outbound, door, introductions)
 
 

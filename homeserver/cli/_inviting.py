@@ -102,6 +102,21 @@ def _not_yet(peer: Json) -> str:
     return f"{_text.called(peer)}: {peer.get('meaning') or peer['standing']}"
 
 
+@click.command("accept")
+@click.argument("name")
+@_GRANTS
+@config_option
+@json_option
+def accept(name: str, grant_set: str | None, config_file: Path | None, *, as_json: bool) -> None:
+    """Say yes to somebody who asks to connect."""
+    body: Json = {} if grant_set is None else {"grants": grant_set}
+    peer = AdminApi(load_config(config_file)).post("peers", name, "accept", body=body)
+    if as_json:
+        print_json(peer)
+    else:
+        click.echo(f"{_text.called(peer)}: accepted; their side finishes it.")
+
+
 @click.command("invitations")
 @config_option
 @json_option
@@ -134,4 +149,4 @@ def withdraw(invitation_id: str, config_file: Path | None) -> None:
     click.echo("Withdrawn; its link connects nobody any more.")
 
 
-COMMANDS = (invite, connect, list_invitations, withdraw)
+COMMANDS = (invite, connect, accept, list_invitations, withdraw)

@@ -18,7 +18,6 @@ Json = dict[str, Any]
 
 # What each verb means, and what is said once it is done.
 _VERBS: Mapping[str, tuple[str, str]] = {
-    "accept": ("Say yes to somebody who asks to connect.", "accepted; their side finishes it."),
     "decline": ("Say no to somebody who asks. They see no difference to silence.", "declined."),
     "cancel": ("Take back a yes that the other side has not answered.", "cancelled."),
     "block": ("End a connection and never be asked again.", "blocked."),

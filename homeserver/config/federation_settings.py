@@ -76,7 +76,10 @@ class FederationSettings(Section):
         description="Whether people may ask for a connection with a link that is not spent.",
     )
     knocks_waiting_max: int = Field(
-        20, ge=1, le=1000, description="Most people who may wait at the knock link for an answer."
+        20,
+        ge=1,
+        le=1000,
+        description="Most people who may wait for an answer, at all knock links together.",
     )
     invitation_lifetime_days: float = Field(
         7, gt=0, le=365, description="How long an invitation can be used, in days."

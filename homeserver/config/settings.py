@@ -157,7 +157,9 @@ class RateLimits(Section):
     enabled: bool = Field(default=True, description="Off for tests and benchmarks only.")
     logins_per_minute: int = Field(10, ge=1, description="Log-ins tried, per source and minute.")
     strangers_per_minute: int = Field(
-        60, ge=1, description="Deliveries that open no box, per source and minute."
+        60,
+        ge=1,
+        description="Deliveries that open no box or an invitation's, per source and minute.",
     )
 
 

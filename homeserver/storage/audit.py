@@ -1,5 +1,6 @@
 """Who agreed to what, when and how: the evidence of consent. Rows are added and never changed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Column, String, Table, func, select
@@ -85,7 +86,16 @@ def lines_after(
     return [Line(row[0], Entry(*row[1:])) for row in rows]
 
 
-def last_at(view: View, node_id: str) -> int | None:
-    """When anything was last recorded about a node."""
-    last: int | None = view.scalar(select(func.max(audit.c.at)).where(audit.c.node_id == node_id))
+def last_decision_at(view: View, node_id: str, besides: str) -> int | None:
+    """When the owner last did something about a node, one kind of step not counted."""
+    this = audit.c
+    query = select(func.max(this.at)).where(this.node_id == node_id, this.who == "owner")
+    last: int | None = view.scalar(query.where(this.step != besides))
+    return last
+
+
+def last_at(view: View, node_id: str, steps: Iterable[str]) -> int | None:
+    """When one of some steps was last recorded about a node."""
+    query = select(func.max(audit.c.at)).where(audit.c.node_id == node_id)
+    last: int | None = view.scalar(query.where(audit.c.step.in_([*steps])))
     return last

@@ -55,9 +55,9 @@ handshakes = Table(
     Column("node_id", String, nullable=False, index=True),
     Column("server_name", String, nullable=False),
     Column("is_repair", Boolean, nullable=False),
-    Column("request_hash", String, nullable=False),
+    Column("request_hash", String, nullable=False),  # inviter: of each of the node's, newest last
     Column("request", LargeBinary, nullable=False),  # the note as sent or received
-    Column("accept", LargeBinary, nullable=False),  # note and Olm message of ACCEPT
+    Column("accept", LargeBinary, nullable=False),  # of ACCEPT, note and Olm message; or `wait`
     Column("prove", LargeBinary, nullable=False),  # Olm message of PROVE
     Column("ready", LargeBinary, nullable=False),  # Olm message of READY
     Column("secrets", LargeBinary, nullable=False),  # sealed: door keys, addresses, ratchets
@@ -147,8 +147,9 @@ def load_handshakes(view: View) -> list[Handshake]:
 
 
 def handshakes_with(view: View, node_id: str) -> list[Handshake]:
-    """The handshakes with one node."""
-    rows = view.all(select(handshakes).where(handshakes.c.node_id == node_id))
+    """The handshakes with one node, oldest first."""
+    query = select(handshakes).where(handshakes.c.node_id == node_id)
+    rows = view.all(query.order_by(handshakes.c.created_at, handshakes.c.key))
     return [Handshake(*row) for row in rows]
 
 
@@ -160,11 +161,6 @@ def save_handshake(work: UnitOfWork, handshake: Handshake) -> None:
 def delete_handshake(work: UnitOfWork, key: str) -> None:
     """Forget one handshake."""
     work.execute(delete(handshakes).where(handshakes.c.key == key))
-
-
-def delete_handshakes_with(work: UnitOfWork, node_id: str) -> None:
-    """Forget the handshakes with one node."""
-    work.execute(delete(handshakes).where(handshakes.c.node_id == node_id))
 
 
 def void_introductions(work: UnitOfWork, node_id: str, introducer: str) -> None:

@@ -118,6 +118,13 @@ def find_by_event(view: View, event_id: EventId) -> Notice | None:
     return None if row is None else _notice(row)
 
 
+def find_newest(view: View, kind: str, node_id: str) -> Notice | None:
+    """The newest notice of a kind about a node."""
+    query = select(notices).where(notices.c.kind == kind, notices.c.node_id == node_id)
+    rows = view.all(query.order_by(notices.c.number.desc()).limit(1))
+    return _notice(rows[0]) if rows else None
+
+
 def find_room(view: View, user_id: UserId) -> NoticeRoom | None:
     """The room in which a user is told things."""
     row = view.one_or_none(_ROOM, {"user_id": user_id})

@@ -11,6 +11,7 @@ INBOX = "inbox"
 NOTICES = "notices"
 WAITING_EVENTS = "waiting_events"
 ENDS = "ends"
+STANDINGS = "standings"
 FORGOTTEN = "forgotten"
 
 

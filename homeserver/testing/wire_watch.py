@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from federation import envelope
 from federation.consent import Standing
+from federation.desk import SILENT
 from federation.envelope import BadEnvelope
 from federation.lines import Line
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import peers
+from homeserver.storage import invitations, peers
 from homeserver.testing.network import Parcel
 from homeserver.testing.ratchet_watch import KeyUses
 from homeserver.testing.simulated_server import SimulatedServer
@@ -56,6 +57,8 @@ class WireWatch:
             )
         )
         standing = "none" if peer is None else peer.standing
+        if standing == Standing.DECLINED.value and _is_silence(parcel, source, target):
+            return
         if standing not in _MAY_SPEAK or is_paused:
             paused = ", and everything is paused" if is_paused else ""
             self.overheard.append(
@@ -71,3 +74,12 @@ class WireWatch:
             return  # of a handshake: its messages are noted where they are read
         if opened.olm:
             self.uses.note(opened.olm_kind, opened.olm)
+
+
+def _is_silence(parcel: Parcel, source: SimulatedServer, target: SimulatedServer) -> bool:
+    """Whether it is what a declined request is told, as one was that waits: to ask again later."""
+    under_way = source.built.database.read(invitations.load_handshakes)
+    is_told = any(
+        one.state == SILENT and one.server_name == target.server_name for one in under_way
+    )
+    return is_told and parcel.kind == "answer" and len(parcel.box) == envelope.SIZES[0]

@@ -109,7 +109,7 @@ async def test_a_spent_link_is_called_what_it_is(meeting: Meeting) -> None:
         await bob.federation.peers.connect(issued.link)
     await eve.federation.peers.connect(issued.link)
     await meeting.clock.advance(3_600)
-    assert eve.federation.connecting.is_refused(alice.server_name)
+    assert eve.federation.connecting.is_refused(alice.own.node_id)
     assert [kind for kind, _ in notices_of(eve)] == ["link_refused"]
 
 

@@ -67,7 +67,16 @@ def test_an_invitation_is_taken_once() -> None:
         if outcome.ticket is Ticket.BOUND and key[0] is not Ticket.BOUND
     ]
     assert takers == [(Ticket.OPEN, Use.FIRST_REQUEST)]
-    assert not [key for key in INVITATIONS if key[0] is Ticket.VOID]
+
+
+def test_a_void_invitation_lets_nobody_in_and_goes_on_with_its_silence() -> None:
+    ways = {key[1]: outcome for key, outcome in INVITATIONS.items() if key[0] is Ticket.VOID}
+    assert set(ways) == {Use.SAME_REQUEST, Use.NEWER_REQUEST}
+    assert {outcome.ticket for outcome in ways.values()} == {Ticket.VOID}
+
+
+def test_a_request_that_a_newer_one_replaced_is_good_for_nothing() -> None:
+    assert not [key for key in INVITATIONS if key[1] is Use.EARLIER_REQUEST]
 
 
 def test_an_invitation_goes_its_way_and_no_other() -> None:

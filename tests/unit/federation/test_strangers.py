@@ -23,7 +23,7 @@ def test_a_source_runs_out_of_tries_and_gets_them_back_with_time() -> None:
     strangers = Strangers(3, clock)
     for _ in range(3):
         assert strangers.may_try("192.0.2.1")
-        strangers.note_refusal("192.0.2.1")
+        strangers.note_try("192.0.2.1")
     assert not strangers.may_try("192.0.2.1")
     assert strangers.may_try("192.0.2.2")
     clock.now = 20.1
@@ -32,7 +32,7 @@ def test_a_source_runs_out_of_tries_and_gets_them_back_with_time() -> None:
 
 def test_one_ipv6_network_is_one_source() -> None:
     strangers = Strangers(1, Clock())
-    strangers.note_refusal("2001:db8:0:1::1")
+    strangers.note_try("2001:db8:0:1::1")
     assert not strangers.may_try("2001:db8:0:1:ffff::2")
     assert strangers.may_try("2001:db8:0:2::1")
 
@@ -41,13 +41,13 @@ def test_one_ipv6_network_is_one_source() -> None:
 def test_this_machine_is_never_counted(remote: str | None) -> None:
     strangers = Strangers(1, Clock())
     for _ in range(5):
-        strangers.note_refusal(remote)
+        strangers.note_try(remote)
     assert strangers.may_try(remote)
 
 
 def test_memory_is_bounded() -> None:
     strangers = Strangers(1, Clock())
     for number in range(5_000):
-        strangers.note_refusal(f"10.0.{number >> 8}.{number & 255}")
+        strangers.note_try(f"10.0.{number >> 8}.{number & 255}")
     assert len(strangers._spent) == 4_096
     assert strangers.may_try("10.0.0.0")
