@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from federation import grant_words, shown_names
+from federation import editing, grant_words, shown_names
 from federation.connections_room import strangers_words, telling
 from federation.connections_room.orders import Order
 from federation.connections_room.strangers_words import STRANGERS
@@ -15,10 +15,11 @@ from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock
-from homeserver.storage import notices
+from homeserver.storage import audit, notices
 from homeserver.storage.database import Database
 from homeserver.storage.notices import Notice
 from homeserver.storage.peers import Peer
+from homeserver.storage.unit_of_work import View
 
 HOW = "Connections room"
 _MOST_LISTED = 50
@@ -120,7 +121,11 @@ class Obeying:
             return await strangers_words.react(self._strangers, notice, _meaning(order.reaction))
         verb = _REACTIONS.get(notice.kind, {}).get(_meaning(order.reaction))
         peer = self._meant(notice) if verb is not None else None
-        return None if verb is None or peer is None else await self._take(verb, peer)
+        if verb is None or peer is None:
+            return None
+        if not self._database.read(lambda view: _is_open(view, notice, peer)):
+            return f"That question is over; write {verb.partition(' ')[0]} {peer.server_name}."
+        return await self._take(verb, peer)
 
     def _meant(self, notice: Notice) -> Peer | None:
         """Whom a notice is about: of a link used twice the first, who is connected."""
@@ -244,6 +249,17 @@ _COMMANDS: Mapping[str, Callable[[Obeying, Sequence[str]], Awaitable[str]]] = {
 def called(peer: Peer) -> str:
     """A peer as the owner reads of it."""
     return telling.who({"name": peer.name, "server_name": peer.server_name})
+
+
+def _is_open(view: View, notice: Notice, peer: Peer) -> bool:
+    """Whether a question is the newest of its kind, and the owner has decided nothing since.
+
+    Other grants are no decision: a connection that has ended in time is resumed after that edit.
+    """
+    newest = notices.find_newest(view, notice.kind, notice.node_id)
+    decided_at = audit.last_decision_at(view, peer.node_id, editing.STEP)
+    is_newest = newest is not None and newest.number == notice.number
+    return is_newest and (decided_at is None or decided_at <= notice.at)
 
 
 def _meaning(reaction: str) -> str:

@@ -50,11 +50,11 @@ class OwnersRoom:
         name = _LOCALPART if identifiers.localpart(self.owner) != _LOCALPART else _OTHERWISE
         return UserId(f"@{name}:{self.local.server_name}")
 
-    def say(self, work: UnitOfWork, text: str, now_ms: int, *, is_answer: bool = False) -> EventId:
-        """Write to the owner. An answer to an order is a notice, which makes no sound."""
+    def say(self, work: UnitOfWork, text: str, now_ms: int, *, is_quiet: bool = False) -> EventId:
+        """Write to the owner; quietly as a notice, of which clients and gateways make no sound."""
         room_id = self._ready(work, now_ms)
         content: JsonObject = {
-            "msgtype": "m.notice" if is_answer else "m.text",
+            "msgtype": "m.notice" if is_quiet else "m.text",
             "body": fitting(text),
             "m.mentions": {},  # a stranger's name mentions nobody
         }

@@ -8,6 +8,7 @@ from federation.connections_room import orders, telling
 from federation.connections_room.obeying import Obeying
 from federation.connections_room.orders import Order
 from federation.connections_room.room import OwnersRoom
+from federation.desk import KNOCK
 from homeserver import errors, metrics
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Clock
@@ -116,7 +117,9 @@ class ConnectionsRoom:
     def _tell_one(self, work: UnitOfWork, notice: Notice) -> None:
         others = [peer.name for peer in peers.load_peers(work) if peer.node_id != notice.node_id]
         text = telling.text_of(notice.kind, notice.content, others)
-        event_id = self._room.say(work, text, self._clock.now_ms())
+        # Whoever has a knock link may ask, however often: that is shown, and rings at nobody's.
+        is_knock = notice.kind == "request" and notice.content.get("how") == KNOCK
+        event_id = self._room.say(work, text, self._clock.now_ms(), is_quiet=is_knock)
         notices.mark_told(work, notice.number, event_id)
 
     async def _obey(self) -> None:
@@ -152,4 +155,4 @@ class ConnectionsRoom:
         if known is not None:
             notices.save_room(work, replace(known, read_until=max(position, known.read_until)))
         if answer is not None:
-            self._room.say(work, answer, self._clock.now_ms(), is_answer=True)
+            self._room.say(work, answer, self._clock.now_ms(), is_quiet=True)
