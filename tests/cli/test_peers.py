@@ -124,6 +124,16 @@ def test_each_verb_is_posted_once(admin: Admin, run: Run, verb: str) -> None:
     assert [path for _, path, _ in admin.asked] == [f"/peers/Bob/{verb}"] * 2
 
 
+def test_a_set_of_grants_is_named_with_the_yes(admin: Admin, run: Run) -> None:
+    admin.answer("POST", "/peers/Bob/accept", peer(standing="offered"))
+    result = run("peers", "accept", "Bob", "--grants", "friend")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"Bob ({BOB}): accepted; their side finishes it.\n",
+    )
+    assert admin.asked == [("POST", "/peers/Bob/accept", {"grants": "friend"})]
+
+
 def test_revoke_takes_its_options_and_tells_what_it_means(admin: Admin, run: Run) -> None:
     report = {
         "rooms": [{"name": "Kitchen", "what": "stays, and is silent."}],

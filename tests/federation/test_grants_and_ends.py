@@ -187,3 +187,12 @@ async def test_the_trail_says_who_withdrew_what_waited(meeting: Meeting) -> None
     last = alice.database.read(audit.trail)[-1]
     assert (last.who, last.step, last.how) == ("owner", "owner withdrew", "command line")
     assert (last.standing_before, last.standing) == ("requested", "none")
+
+
+async def test_each_request_that_is_answered_is_counted(meeting: Meeting) -> None:
+    alice, bob = meeting.node("alice", settings=SETS), meeting.node("bob")
+    counted: list[object] = []
+    alice.federation.reception.when_asked = counted.append
+    await bob.federation.peers.connect((await alice.federation.peers.invite("knock")).link)
+    await meeting.clock.advance(1.5 * HOUR)
+    assert len(counted) == 2

@@ -1,7 +1,10 @@
 """Strangers are counted by where they come from."""
 
+import asyncio
+
 import pytest
 
+from federation.transport.http import FederationDoor
 from federation.transport.strangers import Strangers
 
 
@@ -51,3 +54,26 @@ def test_memory_is_bounded() -> None:
         strangers.note_try(f"10.0.{number >> 8}.{number & 255}")
     assert len(strangers._spent) == 4_096
     assert strangers.may_try("10.0.0.0")
+
+
+class Socket(asyncio.BaseTransport):
+    """A socket to one source."""
+
+    def __init__(self, peer_name: object) -> None:
+        super().__init__({"peername": peer_name})
+
+
+async def _nothing(_address: bytes, _box: bytes, _socket: object) -> bytes | None:
+    return None
+
+
+def test_whoever_is_answered_at_an_invitation_is_counted_by_source() -> None:
+    strangers = Strangers(2, Clock())
+    door = FederationDoor(_nothing, strangers)
+    for _ in range(2):
+        assert strangers.may_try("192.0.2.1")
+        door.note_asked(Socket(("192.0.2.1", 4_711)))
+    assert not strangers.may_try("192.0.2.1")
+    for nowhere in (None, Socket(""), Socket(None)):
+        door.note_asked(nowhere)
+    assert strangers.may_try("192.0.2.2")
