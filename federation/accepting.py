@@ -49,7 +49,7 @@ def write(work: UnitOfWork, party: Party, handshake: Handshake, said: Said) -> H
         their_olm_key=asked.request.olm_key,
         their_proof=orjson.dumps(asked.identity.proof),
         their_name=asked.request.name,
-        their_grants=orjson.dumps(asked.request.grants),
+        their_grants=orjson.dumps(asked.request.grants.as_told()),
         transcript=messages.transcript_of(handshake.request, note),
         told_routes=_routes_for(work, asked, said),
         restarts=asked.request.is_connected != is_connected,

@@ -4,8 +4,9 @@ Only who holds a root key of the peer can sign what raises this; somebody else's
 refused before they come here.
 """
 
-from federation import consent, identity
+from federation import consent, consent_steps, identity
 from federation.consent import Standing
+from federation.consent_steps import Doing
 from federation.identity import Identity
 from homeserver import errors
 from homeserver.storage import notices, peers
@@ -55,5 +56,6 @@ def sound(work: UnitOfWork, peer: Peer, now_ms: int) -> None:
     if not is_connected or peer.alarm is not None:
         return
     peers.change_peer(work, peer.server_name, alarm=_REASON)
+    consent_steps.note(work, peer, "alarm", Doing(now_ms, "server", "keys"), _REASON)
     words = {"server_name": peer.server_name, "reason": _REASON}
     notices.tell_owner(work, now_ms, "alarm", peer.node_id, words)

@@ -10,14 +10,25 @@ from dataclasses import replace
 
 import orjson
 
-from federation import activating, alarms, doors, envelope, identity, opening, patience, reach
+from federation import (
+    activating,
+    alarms,
+    doors,
+    envelope,
+    identity,
+    odd_names,
+    opening,
+    patience,
+    reach,
+    shown_names,
+)
 from federation import handshake_messages as messages
 from federation.consent import Breach, Standing
 from federation.consent_steps import Doing
 from federation.desk import DONE, Terms
 from federation.envelope import BadEnvelope, Envelope
 from federation.handshake_messages import Secrets
-from federation.handshake_payloads import AcceptInside
+from federation.handshake_payloads import AcceptInside, Prove
 from federation.invitation_links import Link
 from federation.lines import Lines
 from federation.opening import REQUESTING, Choice
@@ -26,6 +37,7 @@ from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed, Party
 from homeserver import crash_points, errors
 from homeserver.crash_points import Point
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations, notices, peers
 from homeserver.storage.database import Database
@@ -39,6 +51,10 @@ _REFUSALS_TOLD = 3  # in a row, so that a restart over there raises no alarm
 _DELIVERY_SECONDS = 30
 _WAIT = "wait"
 _UNREAL = (errors.BadJson, errors.BadSignature, errors.InvalidParam, Undecryptable, BadEnvelope)
+
+
+class UnfitName(messages.BadHandshake):
+    """They call themselves something that holds hidden characters."""
 
 
 class Connecting:
@@ -221,6 +237,8 @@ class Connecting:
         if known is not None:
             alarms.check(known, accepted.identity)
         epoch, node_id = accepted.accept.epoch, handshake.node_id
+        if not shown_names.is_fit(accepted.accept.name):
+            raise UnfitName
         message = OlmMessage(came.olm_kind, came.olm)
         if message.kind != PRE_KEY or epoch < secrets.epoch:
             raise messages.BadHandshake
@@ -240,7 +258,7 @@ class Connecting:
             their_olm_key=accepted.accept.olm_key,
             their_proof=orjson.dumps(accepted.identity.proof),
             their_name=accepted.accept.name,
-            their_grants=orjson.dumps(getattr(place, "grants", {})),
+            their_grants=orjson.dumps(_told(place)),
             routes=tuple(dict.fromkeys((*routes, *secrets.routes)))[:5],
             transcript=transcript,
             restarts=handshake.is_repair != accepted.accept.is_connected,
@@ -305,7 +323,8 @@ class Connecting:
             now, peer = self._party.clock.now_ms(), error.peer
             await self._database.write(lambda work: alarms.sound(work, peer, now))
             self._lines.refresh(peer.server_name)
-        await self._tell(handshake, "handshake_failed")
+        kind = odd_names.UNFIT if isinstance(error, UnfitName) else "handshake_failed"
+        await self._tell(handshake, kind)
 
     async def _tell(self, handshake: Handshake, kind: str) -> None:
         now, content = self._party.clock.now_ms(), {"server_name": handshake.server_name}
@@ -313,3 +332,7 @@ class Connecting:
             await self._database.write(
                 lambda work: notices.tell_owner(work, now, kind, handshake.node_id, content)
             )
+
+
+def _told(place: AcceptInside | Prove) -> JsonObject:
+    return place.grants.as_told() if isinstance(place, AcceptInside) else {}

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+import orjson
+
 from federation import consent
 from federation.consent import Outcome, Standing, Step
 from homeserver import crash_points
 from homeserver.crash_points import Point
+from homeserver.matrix.canonical_json import JsonObject
 from homeserver.storage import audit, peers, wake_ups
+from homeserver.storage.invitations import Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -22,7 +26,9 @@ class Doing:
     how: str
 
 
-def take(work: UnitOfWork, peer: Peer, step: Step, doing: Doing) -> tuple[Peer, Outcome]:
+def take(
+    work: UnitOfWork, peer: Peer, step: Step, doing: Doing, detail: str | None = None
+) -> tuple[Peer, Outcome]:
     """Store the standing that follows; raises `consent.Breach` and changes nothing otherwise.
 
     The peer's row need not exist yet: its standing then is `none`. A peer with whom nothing came
@@ -47,7 +53,7 @@ def take(work: UnitOfWork, peer: Peer, step: Step, doing: Doing) -> tuple[Peer, 
         peers.delete_peer(work, peer.server_name)
     else:
         peers.save_peer(work, after)
-    _record(work, peer, step.value, doing, (before.value, standing.value))
+    _record(work, peer, step.value, doing, (before.value, standing.value), detail)
     work.wake(wake_ups.STANDINGS)
     crash_points.reach(Point.STANDING_MOVED)
     return after, outcome
@@ -60,9 +66,25 @@ def note(work: UnitOfWork, peer: Peer, step: str, doing: Doing, detail: str) -> 
 
 def note_everything(work: UnitOfWork, doing: Doing, *, is_paused: bool) -> None:
     """Enter into the audit trail that the owner paused, or resumed, the whole server."""
-    step = "everything paused" if is_paused else "everything resumed"
+    _note_of_nobody(work, "everything paused" if is_paused else "everything resumed", doing)
+
+
+def note_invitation(work: UnitOfWork, invitation: Invitation, step: str, at: int) -> None:
+    """Enter what the owner did with a link, which is a yes to whoever opens it."""
+    named = [f"invitation {invitation.intake}", *_agreed(invitation.grants or {})]
+    if invitation.expected:
+        named.append(f"for {invitation.expected}")
+    _note_of_nobody(work, step, Doing(at, "owner", invitation.how), ", ".join(named))
+
+
+def _agreed(grants: JsonObject) -> list[str]:
+    shown = {name: value for name, value in grants.items() if name != "note"}
+    return [f"grants {orjson.dumps(shown).decode()}"] if shown else []
+
+
+def _note_of_nobody(work: UnitOfWork, step: str, doing: Doing, detail: str | None = None) -> None:
     nobody = Standing.NONE.value
-    entry = audit.Entry(doing.at, "", "", doing.who, step, doing.how, nobody, nobody)
+    entry = audit.Entry(doing.at, "", "", doing.who, step, doing.how, nobody, nobody, detail)
     audit.record(work, entry)
 
 

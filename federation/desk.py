@@ -19,6 +19,7 @@ from federation import (
     fingerprints,
     grants,
     identity,
+    odd_names,
     using,
 )
 from federation import handshake_messages as messages
@@ -30,14 +31,13 @@ from federation.turn_state import Party
 from homeserver.config import FederationSettings
 from homeserver.matrix.identifiers import RoomId
 from homeserver.storage import audit, invitations, meetings, notices, peers
-from homeserver.storage.invitations import INVITER, Handshake, Invitation
+from homeserver.storage.invitations import INVITER, KNOCK, Handshake, Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 WAITING, ACCEPTED, DONE = "waiting", "accepted", "done"
 SILENT = "silent"  # declined, and told to wait as before
 DAY_MS = 86_400_000
-KNOCK = "knock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,19 @@ class Desk:
             raise Refusal
         if before is not None and before.expires_at < self._now:
             raise Refusal
+        if not odd_names.is_fit(asked):
+            odd_names.tell_owner(self._work, self._now, invitation, asked)
+            return None
+        return self._answer(invitation, peer, before, raw, asked)
+
+    def _answer(
+        self,
+        invitation: Invitation,
+        peer: Peer,
+        before: Handshake | None,
+        raw: bytes,
+        asked: Asked,
+    ) -> bytes | None:
         use = using.use_of(invitation, before, asked)
         if invitation.how == KNOCK:
             return self._take_knock(invitation, peer, before, raw, asked, use)
@@ -167,7 +180,8 @@ class Desk:
         step = Step.KNOCK_CAME if invitation.how == KNOCK else Step.REQUEST_CAME
         is_connected = consent.is_connected(consent.Standing(peer.standing))
         doing = Doing(self._now, "peer", invitation.how)
-        peer, _ = consent_steps.take(self._work, peer, step, doing)
+        used = f"invitation {invitation.intake}"
+        peer, _ = consent_steps.take(self._work, peer, step, doing, used)
         is_repair = is_connected or asked.request.is_connected
         handshake = self._handshake(invitation, raw, asked, before, is_repair=is_repair)
         if not is_connected and self._has_to_ask(invitation, asked, peer):
@@ -200,11 +214,16 @@ class Desk:
             raise Refusal
 
     def _has_to_ask(self, invitation: Invitation, asked: Asked, peer: Peer) -> bool:
-        """A name that does not prove itself counts only where the invitation named it."""
+        """A name that does not prove itself counts only where the invitation named it.
+
+        Nor does one that an eye may take for somebody else's, the owner's own included.
+        """
         if invitation.how == KNOCK or invitation.asks_owner:
             return True
-        is_vouched = invitation.expected == asked.identity.server_name or peer.connected_at
-        return not (identity.has_p2p_name(asked.identity) or is_vouched)
+        if invitation.expected == asked.identity.server_name or peer.connected_at:
+            return False
+        is_odd = odd_names.resembles(self._work, asked, self._terms.name)
+        return not identity.has_p2p_name(asked.identity) or (is_odd and not invitation.expected)
 
     def _take_knock(
         self,

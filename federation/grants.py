@@ -10,6 +10,14 @@ from homeserver.config import DefaultGrants
 from homeserver.matrix.canonical_json import JsonObject
 
 NOTE_CHARACTERS = 1_000
+# What a grant's value has to be, where that is not on or off.
+_MEANT = {
+    "media_max_bytes": "a size from 0 to 8 PiB, in bytes",
+    "profile": "all, name or none",
+    "rate": "a number of items a minute, at least 1",
+    "expires_at": "a time in milliseconds since 1970, or nothing",
+    "note": f"a text of at most {NOTE_CHARACTERS} characters",
+}
 
 
 class Grants(BaseModel):
@@ -45,9 +53,8 @@ def edit(grants: JsonObject, changes: JsonObject) -> Grants:
     try:
         return Grants.model_validate({**grants, **changes})
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise errors.InvalidParam(f"{place}: {first['msg']}.") from error
+        name = str(error.errors()[0]["loc"][0])
+        raise errors.InvalidParam(f"{name} must be {_MEANT.get(name, 'on or off')}.") from error
 
 
 def as_told(grants: JsonObject) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from federation.payloads import (
     MOST_ROUTES,
     NAME_CHARACTERS,
     Payload,
+    ToldGrants,
     register,
 )
 from homeserver.matrix.canonical_json import JsonObject
@@ -25,7 +26,7 @@ class Request(Payload):
     olm_key: str = KEY
     one_time_key: str = KEY
     name: str = Field(max_length=NAME_CHARACTERS)
-    grants: JsonObject
+    grants: ToldGrants
     is_connected: bool
     epoch: int = Field(ge=0, lt=2**31)
     node_id: str = Field(max_length=64)
@@ -68,7 +69,7 @@ class AcceptInside(Place):
     grant = INVITATION
 
     transcript: str = Field(min_length=64, max_length=64)
-    grants: JsonObject
+    grants: ToldGrants
 
 
 @register("handshake.prove")

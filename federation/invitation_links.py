@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from federation import identity
 from homeserver import errors
 from homeserver.keyring import hkdf
 from homeserver.matrix import canonical_json
@@ -16,12 +18,20 @@ VERSION = 1
 MOST_ROUTES = 5
 _MOST_CHARACTERS = 4_000
 _ROUTE_CHARACTERS = 500
+_CHECK_BYTES = 4  # at the end, so that a link that was damaged on its way is noticed here
+_BASE64 = re.compile(r"[A-Za-z0-9_-]+")
 _NODE_ID = re.compile(r"[a-z2-7]{52}")
 _INTAKE = re.compile(r"[0-9a-f]{32}")
 
 
 class BadLink(errors.InvalidParam):
     """That is not an invitation link."""
+
+
+_UNREADABLE = (
+    *(KeyError, TypeError, ValueError, binascii.Error),
+    *(errors.BadJson, identity.BadIdentity),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,12 @@ def write(link: Link) -> str:
         "k": base64.urlsafe_b64encode(link.secret).decode().rstrip("="),
         "e": link.expires_at,
     }
-    raw = base64.urlsafe_b64encode(canonical_json.encode(content))
-    return PREFIX + raw.decode().rstrip("=")
+    return PREFIX + written(canonical_json.encode(content))
+
+
+def written(content: bytes) -> str:
+    """What stands behind the prefix: the content and its check bytes, as base64."""
+    return base64.urlsafe_b64encode(content + _check(content)).decode().rstrip("=")
 
 
 def read(text: str) -> Link:
@@ -67,18 +81,18 @@ def read(text: str) -> Link:
     if not text.startswith(PREFIX) or len(text) > _MOST_CHARACTERS:
         raise BadLink
     try:
-        content = canonical_json.decode(_decode(text.removeprefix(PREFIX)))
-        if _number(content["v"]) != VERSION:
-            raise BadLink("That link needs a newer version of this program.")
+        content = canonical_json.decode(_undamaged(_decode(text.removeprefix(PREFIX))))
+        _check_version(_number(content["v"]))
+        node_id = _matching(_NODE_ID, content["n"])
         return Link(
-            _matching(_NODE_ID, content["n"]),
-            ServerName(_text(content["s"])),
+            node_id,
+            identity.checked_name(content["s"], node_id),
             checked_routes(content["r"]),
             _matching(_INTAKE, content["i"]),
             _secret(content["k"]),
             _number(content["e"]),
         )
-    except (KeyError, TypeError, ValueError, binascii.Error, errors.BadJson) as error:
+    except _UNREADABLE as error:
         raise BadLink from error
 
 
@@ -104,7 +118,27 @@ def _route(route: object) -> str:
     return route.rstrip("/")
 
 
+def _check(content: bytes) -> bytes:
+    return hashlib.sha256(b"homeserver/link\0" + content).digest()[:_CHECK_BYTES]
+
+
+def _undamaged(raw: bytes) -> bytes:
+    content = raw[:-_CHECK_BYTES]
+    if raw[-_CHECK_BYTES:] != _check(content):
+        raise BadLink("That invitation link is damaged: copy the whole of it again.")
+    return content
+
+
+def _check_version(version: int) -> None:
+    if version > VERSION:
+        raise BadLink("That link needs a newer version of this program.")
+    if version != VERSION:
+        raise BadLink
+
+
 def _decode(text: str) -> bytes:
+    if not _BASE64.fullmatch(text):
+        raise BadLink
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 

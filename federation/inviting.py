@@ -23,7 +23,7 @@ from federation import (
 from federation import handshake_messages as messages
 from federation.consent import Breach, Step, Ticket, Use
 from federation.consent_steps import Doing
-from federation.desk import ACCEPTED, DONE, KNOCK, SILENT, Refusal, Terms
+from federation.desk import ACCEPTED, DONE, SILENT, Refusal, Terms
 from federation.doors import Door, Doors
 from federation.envelope import Envelope
 from federation.handshake_messages import Secrets
@@ -37,7 +37,7 @@ from homeserver.crash_points import Point
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations, peers
 from homeserver.storage.database import Database
-from homeserver.storage.invitations import INVITER, Handshake, Invitation
+from homeserver.storage.invitations import INVITER, KNOCK, Handshake, Invitation
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 

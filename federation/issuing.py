@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from federation import (
     agreeing,
     consent,
+    consent_steps,
     doors,
     fingerprints,
     half_open,
@@ -15,7 +16,7 @@ from federation import (
 )
 from federation.consent import Breach, Step, Ticket, Use
 from federation.consent_steps import Doing
-from federation.desk import DAY_MS, DONE, KNOCK, Terms
+from federation.desk import DAY_MS, DONE, Terms
 from federation.doors import Doors
 from federation.invitation_links import Link
 from federation.inviting import Inviting
@@ -25,13 +26,18 @@ from homeserver import crash_points, errors
 from homeserver.crash_points import Point
 from homeserver.storage import invitations
 from homeserver.storage.database import Database
-from homeserver.storage.invitations import INVITER, Handshake, Invitation
+from homeserver.storage.invitations import INVITER, KNOCK, Handshake, Invitation
 from homeserver.storage.unit_of_work import UnitOfWork
 
 _SECRET_BYTES = 32
 _KNOCK_DAYS = 3_650
+_FEWEST_GROUPS = 2
 _NODE_ID = re.compile(r"[a-z2-7]{52}")
 _DNS_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?")
+
+
+# What the audit trail calls the two.
+GIVEN, WITHDRAWN = "invitation given", "invitation withdrawn"
 
 
 class NotReachable(errors.Conflict):
@@ -79,8 +85,7 @@ class Issuing:
         intake = entropy.token_bytes(doors.ADDRESS_BYTES).hex()
         secret = entropy.token_bytes(_SECRET_BYTES)
         invitation = self._invitation(wish, intake, secret)
-        await self._database.write(lambda work: invitations.save_invitation(work, invitation))
-        crash_points.reach(Point.INVITATION_KEPT)
+        await self._database.write(lambda work: _give(work, invitation))
         crash_points.reach(Point.INVITATION_KEPT)
         self._inviting.open_intake(invitation)
         own, ends = self._party.own, invitation.expires_at
@@ -112,6 +117,11 @@ class Issuing:
         )
 
 
+def _give(work: UnitOfWork, invitation: Invitation) -> None:
+    invitations.save_invitation(work, invitation)
+    consent_steps.note_invitation(work, invitation, GIVEN, invitation.created_at)
+
+
 def void_used_by(work: UnitOfWork, handshakes: Iterable[Handshake], use: Use) -> None:
     """Nothing came of those who used them, or it was ended: nobody else may use them either."""
     for handshake in handshakes:
@@ -133,6 +143,7 @@ def _withdraw(work: UnitOfWork, intake: str, doing: Doing) -> list[str]:
     except Breach as breach:
         raise sentences.not_now(breach) from breach
     invitations.change_invitation(work, intake, ticket=outcome.ticket.value)
+    consent_steps.note_invitation(work, invitation, WITHDRAWN, doing.at)
     waiting = [
         one
         for one in invitations.load_handshakes(work)
@@ -148,6 +159,8 @@ def _read_node(text: str) -> str:
     plain = text.strip().lower()
     if _NODE_ID.fullmatch(plain) or _DNS_NAME.fullmatch(plain):
         return plain
+    if len(plain.replace("-", " ").split()) < _FEWEST_GROUPS:
+        raise errors.InvalidParam("That is neither a node id nor a server name.")
     read = fingerprints.from_groups(plain)
     if not _NODE_ID.fullmatch(read):
         raise errors.InvalidParam("That is neither a node id nor a server name.")

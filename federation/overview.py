@@ -98,6 +98,10 @@ class Overview:
         lines = self._database.read(lambda view: audit.lines_after(view, after, limit, node_id))
         return [{"number": line.number, **asdict(line.entry)} for line in lines]
 
+    def remembered(self, name: str) -> str | None:
+        """The node id of somebody of whom nothing but the trail is left."""
+        return self._database.read(lambda view: audit.find_node(view, name))
+
     def notices(self) -> list[JsonObject]:
         """What the owner was or will be told of connections, the newest first."""
         return [

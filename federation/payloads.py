@@ -149,13 +149,34 @@ class Transaction(Payload):
     items: list[JsonObject] = Field(default=[], max_length=1_000)
 
 
+class ToldGrants(Payload):
+    """What the sender lets us do. A wrong kind of value is refused, an unknown name left out."""
+
+    messages: bool = False
+    room_invites: bool = False
+    takes_invites: bool = True
+    media_max_bytes: int = Field(0, ge=0, lt=2**53)
+    typing: bool = False
+    receipts: bool = False
+    presence: bool = False
+    profile: Literal["all", "name", "none"] = "none"
+    route: bool = False
+    introduce: bool = False
+    rate: int = Field(1, ge=1, lt=2**53)
+    expires_at: int | None = Field(None, ge=0, lt=2**53)
+
+    def as_told(self) -> JsonObject:
+        """What was said, and no more."""
+        return self.model_dump(exclude_unset=True)
+
+
 @register("control.grants")
 class GrantsTold(Payload):
     """What the sender lets us do from now on."""
 
     grant = CONNECTION
 
-    grants: JsonObject
+    grants: ToldGrants
 
 
 @register("control.routes")

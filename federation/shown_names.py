@@ -14,6 +14,9 @@ _LOOKS_LIKE = str.maketrans(
     "\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u0131\u0261\u217c",
     "aeopcyxijsldqwaeikvoptuxigl",
 )
+# What one letter is drawn like by two others, and signs that an eye reads as one: i, l, 1 and |.
+_DRAWN_LIKE = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("0", "o"))
+_STROKES = str.maketrans("i1|", "lll")
 _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC")
 
 
@@ -21,6 +24,11 @@ def safe(name: str) -> str:
     """A name on one line, without control, format or invisible characters, and not too long."""
     kept = "".join(char if _is_shown(char) else " " for char in name)
     return " ".join(kept.split())[:MOST_CHARACTERS].strip() or _NOBODY
+
+
+def is_fit(name: str) -> bool:
+    """Whether a name may stand as it is: empty, or with nothing hidden in it."""
+    return not name or safe(name) == name
 
 
 def quoted(name: str) -> str:
@@ -32,7 +40,10 @@ def skeleton(name: str) -> str:
     """What a name looks like: equal for names that an eye may take for each other."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", safe(name)).casefold())
     letters = "".join(char for char in plain if not unicodedata.combining(char))
-    return letters.translate(_LOOKS_LIKE).replace("0", "o").replace("1", "l").replace("rn", "m")
+    drawn = letters.translate(_LOOKS_LIKE)
+    for drawn_so, like in _DRAWN_LIKE:
+        drawn = drawn.replace(drawn_so, like)
+    return drawn.translate(_STROKES)
 
 
 def warnings(name: str, others: Iterable[str] = ()) -> list[str]:

@@ -9,6 +9,7 @@ from api.authentication import Administrator
 from api.routing import Query, Routes
 from federation.overview import Overview
 from federation.peers import Peers
+from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 
 routes = Routes(PREFIX)
@@ -32,10 +33,20 @@ async def show_audit(
 ) -> JsonObject:
     """One page, oldest first; `next` is the `after` of the page that follows, if there is one."""
     del admin
-    node_id = None if page.peer is None else peers.resolve(page.peer).node_id
+    node_id = None if page.peer is None else _node(page.peer, overview, peers)
     lines = overview.trail(page.after, page.limit, node_id)
     following = {"next": lines[-1]["number"]} if len(lines) == page.limit else {}
     return {"audit": lines, **following}
+
+
+def _node(name: str, overview: Overview, peers: Peers) -> str:
+    """Whoever is meant, also where nothing but the trail is left."""
+    try:
+        return peers.resolve(name).node_id
+    except errors.NotFound:
+        if (remembered := overview.remembered(name)) is None:
+            raise
+        return remembered
 
 
 @routes.get("/notices")

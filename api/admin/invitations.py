@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.admin.server import HOW, PREFIX, About
 from api.authentication import Administrator
 from api.routing import Routes
-from federation import reach
+from federation import qr_codes, reach
 from federation.overview import Overview
 from federation.peers import Peers
 from homeserver.matrix.canonical_json import JsonObject
@@ -24,13 +24,17 @@ class InvitationWish(BaseModel):
     asks_owner: bool = False
     expected: str | None = Field(None, max_length=300)
     grants: str | None = Field(None, max_length=100)
+    qr: bool = False
 
 
 @routes.post("/invitations")
 async def invite(
     admin: Administrator, wish: InvitationWish, peers: Peers, about: About
 ) -> JsonObject:
-    """Make a link that connects one person, once. `expires_at` is in milliseconds since 1970."""
+    """Make a link that connects one person, once. `expires_at` is in milliseconds since 1970.
+
+    With `qr` the answer holds the link as a picture too, `qr_svg`.
+    """
     del admin
     issued = await peers.invite(
         wish.how, asks_owner=wish.asks_owner, expected=wish.expected, grant_set=wish.grants
@@ -40,7 +44,7 @@ async def invite(
         "link": issued.link,
         "expires_at": issued.expires_at,
         "loopback_only": all(reach.is_loopback(route) for route in about.routes),
-    }
+    } | ({"qr_svg": qr_codes.svg(issued.link)} if wish.qr else {})
 
 
 @routes.get("/invitations")

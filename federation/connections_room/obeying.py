@@ -23,13 +23,14 @@ from homeserver.storage.unit_of_work import View
 
 HOW = "Connections room"
 _MOST_LISTED = 50
-_YES = frozenset({telling.YES, "\u2714", "\U0001f44d", "\U0001f197"})
+_YES = frozenset({telling.YES, "\u2714", "\u2611", "\U0001f44d", "\U0001f197"})
 _NO = frozenset({telling.NO, "\u2716", "\U0001f44e"})
 _FLAGS = {"ask": "asks_owner", "scanned": "scanned", "knock": "knock"}
 
 HELP = """\
 invite [ask] [scanned] [knock] [for=NODE] [grants=SET]: a link that connects one person, once
 connect LINK [grants=SET]: say yes to somebody's link
+invitations: your links and what became of them; withdraw ID: make one void
 list: your connections; show NAME: one of them, with the words to compare
 accept NAME, decline NAME: answer a request; cancel NAME: take your yes back
 edit NAME media=0 presence=on expires_at=2026-12-31 [grants=SET]: what they may do
@@ -211,6 +212,21 @@ class Obeying:
             else f"Whoever opens this link asks to connect; you are asked each time.\n{issued.link}"
         )
 
+    async def invitations(self, _words: Sequence[str]) -> str:
+        """What became of the links."""
+        lines = [
+            f"{one['id']}: {one['state']}, {one['how']}, {one['expected'] or 'for anybody'}"
+            for one in self._overview.invitations()[-_MOST_LISTED:]
+        ]
+        return "\n".join(lines) or "You have made no link yet. `invite` makes one."
+
+    async def withdraw(self, words: Sequence[str]) -> str:
+        """Make a link void."""
+        if len(words) != 1:
+            return "Say which: withdraw ID. `invitations` lists them."
+        await self._peers.withdraw(words[0])
+        return "Withdrawn; its link connects nobody any more."
+
     async def connect(self, words: Sequence[str]) -> str:
         """Open somebody's link."""
         options, links = _options(words, ("grants",))
@@ -223,6 +239,8 @@ class Obeying:
     async def edit(self, words: Sequence[str]) -> str:
         """Other grants."""
         first = next((at for at, word in enumerate(words) if "=" in word), len(words))
+        if not words[:first] or first == len(words):
+            return "Say whom and what: edit NAME media=0 presence=on."
         peer = self._peers.resolve(" ".join(words[:first]))
         options, _ = _options(words[first:], ("grants",))
         rest = [word for word in words[first:] if not word.startswith("grants=")]
@@ -238,6 +256,8 @@ _COMMANDS: Mapping[str, Callable[[Obeying, Sequence[str]], Awaitable[str]]] = {
     "list": Obeying.list,
     "show": Obeying.show,
     "invite": Obeying.invite,
+    "invitations": Obeying.invitations,
+    "withdraw": Obeying.withdraw,
     "connect": Obeying.connect,
     "edit": Obeying.edit,
     "strangers": Obeying.strangers,

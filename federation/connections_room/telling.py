@@ -30,6 +30,14 @@ def who(content: Mapping[str, Any]) -> str:
     return f"{shown_names.quoted(name)} at {server}" if name else server
 
 
+def _welcome(_content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        "This is where your server speaks with you: who asks to connect, and what became of it. "
+        "Write `invite` for a link to send to somebody, `connect LINK` to open theirs, and `help` "
+        "for the rest. Nobody else reads this room."
+    )
+
+
 def _request(content: JsonObject, known_names: Iterable[str]) -> str:
     lines = [
         f"{who(content)} asks to connect with you.",
@@ -213,6 +221,11 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "link_refused": _plain(
         "{who} refuses the link that you opened: it was used already, has expired or was "
         "withdrawn. Ask for another one, and write `cancel` with their server's name."
+    ),
+    "welcome": _welcome,
+    "unfit_name": _plain(
+        "{who} wanted to connect with you, under a name that holds hidden characters. Nothing was "
+        "agreed. Ask them to choose another one."
     ),
     "invitation_expired": _plain(
         "An invitation of yours has ended, and nobody had used it. Whoever has the link needs a "

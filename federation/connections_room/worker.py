@@ -8,13 +8,13 @@ from federation.connections_room import orders, telling
 from federation.connections_room.obeying import Obeying
 from federation.connections_room.orders import Order
 from federation.connections_room.room import OwnersRoom
-from federation.desk import KNOCK
 from homeserver import errors, metrics
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Clock
 from homeserver.storage import events, notices, peers, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.events import Point
+from homeserver.storage.invitations import KNOCK
 from homeserver.storage.notices import Notice
 from homeserver.storage.unit_of_work import UnitOfWork, View
 

@@ -12,6 +12,7 @@ from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import ServerName, UserId, parse_user_id
+from homeserver.storage import notices
 from homeserver.storage.wake_ups import WakeUps
 
 
@@ -45,9 +46,17 @@ def initialise(config: Config, user_name: str, password: str) -> Initialised:
 
 
 async def found(
-    config: Config, opened: Keyring, owner: tuple[str, str], surroundings: Surroundings
+    config: Config,
+    opened: Keyring,
+    owner: tuple[str, str],
+    surroundings: Surroundings,
+    *,
+    welcomes: bool = True,
 ) -> Initialised:
-    """Make the keys and the account; `owner` is the short user name and the password's hash."""
+    """Make the keys and the account; `owner` is the short user name and the password's hash.
+
+    The owner is welcomed in the Connections room, so that it is there from the first login on.
+    """
     now = surroundings.clock.now_ms()
     name = ServerName(config.server.server_name) if config.server.server_name else None
     own, phrase = own_identity.create(surroundings.entropy, now, name)
@@ -59,6 +68,8 @@ async def found(
         await database.write(
             lambda work: registration.create_owner(work, user_id, password_hash, now)
         )
+        if welcomes:
+            await database.write(lambda work: notices.tell_owner(work, now, "welcome", "", {}))
     finally:
         database.close()
     return Initialised(own.server_name, user_id, own.node_id, phrase)

@@ -1,5 +1,6 @@
 """The commands of `homeserver peers` that begin a connection: invite, connect, and what waits."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from homeserver.cli._options import config_option, json_option, load_config, pri
 
 _CONNECT_LIMIT_S = 30.0
 _LOOK_AGAIN_S = 0.2
+_NOT_YET = 3  # how `connect` ends where the other side has not answered
 
 _GRANTS = click.option(
     "--grants", "grant_set", metavar="SET", help="What they may do: a set of your settings."
@@ -24,11 +26,12 @@ Json = dict[str, Any]
 @click.option("--ask", is_flag=True, help="Ask me again once somebody has opened it.")
 @click.option("--knock", is_flag=True, help="Not spent, and asks me every time.")
 @click.option("--scanned", is_flag=True, help="It is scanned from this screen, seen by one person.")
+@click.option("--qr", is_flag=True, help="Show it as a QR code too; --scanned does so anyway.")
 @click.option("--for", "expected", metavar="NODE", help="The only node or server that may use it.")
 @_GRANTS
 @config_option
 @json_option
-def invite(config_file: Path | None, *, as_json: bool, **wish: Any) -> None:
+def invite(config_file: Path | None, *, as_json: bool, qr: bool, **wish: Any) -> None:
     """Print a link that connects one person to you, once.
 
     Whoever opens it first is connected: send it privately.
@@ -52,8 +55,10 @@ def invite(config_file: Path | None, *, as_json: bool, **wish: Any) -> None:
         )
     if as_json:
         print_json(invitation)
-    else:
-        click.echo(invitation["link"])
+        return
+    if qr or wish["scanned"]:
+        click.echo(_drawn(invitation["link"]), nl=False)
+    click.echo(invitation["link"])
 
 
 @click.command("connect")
@@ -83,11 +88,22 @@ def connect(
         peer = admin.get("peers", peer["server_name"])
     if as_json:
         print_json(peer)
+    if _is_open(peer):
+        # As it should be, if their owner is asked again: nothing is wrong, and nothing stands yet.
+        if not as_json:
+            click.echo(_waits(peer), err=True)
+        sys.exit(_NOT_YET)
     if peer["standing"] != "active":
-        raise click.ClickException(_not_yet(peer))
+        raise click.ClickException(f"{_text.called(peer)}: {peer.get('meaning')}")
     if not as_json:
         done = "Connected already; the link renews keys and routes" if was_connected else None
         click.echo(f"{done or f'Connected to {_text.called(peer)}'}.")
+
+
+def _drawn(text: str) -> str:
+    from federation import qr_codes
+
+    return qr_codes.drawn(text)
 
 
 def _is_open(peer: Json) -> bool:
@@ -95,11 +111,31 @@ def _is_open(peer: Json) -> bool:
     return peer["standing"] == "offered" and not peer.get("is_refused")
 
 
-def _not_yet(peer: Json) -> str:
-    if _is_open(peer):
-        called = _text.called(peer)
-        return f"{called} has not answered yet; the request is kept and repeated."
-    return f"{_text.called(peer)}: {peer.get('meaning') or peer['standing']}"
+def _waits(peer: Json) -> str:
+    return (
+        f"{_text.called(peer)} has not answered yet: their server is away, or its owner is asked "
+        "first. Your request is kept and repeated; `homeserver peers list` shows what became of it."
+    )
+
+
+@click.command("compare")
+@click.argument("name")
+@click.argument("shown", nargs=-1, required=True)
+@config_option
+def compare(name: str, shown: tuple[str, ...], config_file: Path | None) -> None:
+    """Compare what their screen shows, the four words or the text of its QR code, with yours.
+
+    `homeserver peers show` shows the words, `homeserver identity show --qr` the code.
+    """
+    from federation import qr_codes
+
+    peer = AdminApi(load_config(config_file)).get("peers", name)
+    if not qr_codes.is_same(" ".join(shown), peer["node_id"], peer["words"]):
+        raise click.ClickException(
+            f"That is not {_text.called(peer)}. If you typed it as it stands on their screen, "
+            "somebody is in between: `homeserver peers revoke` ends it."
+        )
+    click.echo(f"It is the same: you are connected with {_text.called(peer)} and nobody else.")
 
 
 @click.command("accept")
@@ -149,4 +185,4 @@ def withdraw(invitation_id: str, config_file: Path | None) -> None:
     click.echo("Withdrawn; its link connects nobody any more.")
 
 
-COMMANDS = (invite, connect, accept, list_invitations, withdraw)
+COMMANDS = (invite, connect, compare, accept, list_invitations, withdraw)

@@ -40,9 +40,10 @@ def command() -> None:
 
 
 @command.command("show")
+@click.option("--qr", is_flag=True, help="Show the node id as a QR code, for `peers compare`.")
 @config_option
 @json_option
-def show(config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's order
+def show(config_file: Path | None, *, qr: bool, as_json: bool) -> None:
     """Show the name and the keys. Nothing of it is secret."""
     config = load_config(config_file)
     from homeserver.app import renewing
@@ -50,8 +51,13 @@ def show(config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - cli
     shown = _tried(lambda: renewing.shown(renewing.load(config, _unlock(config))))
     if as_json:
         print_json(shown)
-    else:
-        click.echo(_text.pairs(shown))
+        return
+    click.echo(_text.pairs(shown))
+    if qr:
+        from federation import fingerprints, qr_codes
+
+        node_id = fingerprints.from_groups(str(shown["node id"]))
+        click.echo(qr_codes.drawn(qr_codes.node(node_id)), nl=False)
 
 
 @command.command("rotate")

@@ -1,9 +1,13 @@
-"""Who agreed to what, when and how: the evidence of consent. Rows are added and never changed."""
+"""Who agreed to what, when and how: the evidence of consent.
 
-from collections.abc import Iterable
+Rows are added and never changed: the database itself refuses anything else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, String, Table, func, select
+from sqlalchemy import BigInteger, Column, Connection, String, Table, event, func, or_, select
 
 from homeserver.storage.tables import RowNumber, metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -23,6 +27,28 @@ audit = Table(
     Column("detail", String),  # what exactly was changed, where the step alone does not say
     sqlite_autoincrement=True,
 )
+
+_REFUSAL = "the audit trail is only added to"
+# What makes it so, by the database's kind; a migration runs the same.
+TRIGGERS: Mapping[str, Sequence[str]] = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_keeps_every_{verb} BEFORE {verb} ON audit "
+        f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
+        for verb in ("update", "delete")
+    ],
+    "postgresql": [
+        f"""CREATE FUNCTION refuse_to_change_audit() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN RAISE EXCEPTION '{_REFUSAL}'; END$$""",
+        """CREATE TRIGGER audit_is_kept BEFORE UPDATE OR DELETE ON audit
+        FOR EACH ROW EXECUTE FUNCTION refuse_to_change_audit()""",
+    ],
+}
+
+
+@event.listens_for(audit, "after_create")
+def _keep(_table: Table, connection: Connection, **_: Any) -> None:
+    for statement in TRIGGERS[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +125,19 @@ def last_at(view: View, node_id: str, steps: Iterable[str]) -> int | None:
     query = select(func.max(audit.c.at)).where(audit.c.node_id == node_id)
     last: int | None = view.scalar(query.where(audit.c.step.in_([*steps])))
     return last
+
+
+def has_since(view: View, node_id: str, step: str, since: int) -> bool:
+    """Whether this was recorded of a node after a point in time, in milliseconds since 1970."""
+    query = select(audit.c.number).where(
+        audit.c.node_id == node_id, audit.c.step == step, audit.c.at > since
+    )
+    return view.scalar(query.limit(1)) is not None
+
+
+def find_node(view: View, name: str) -> str | None:
+    """The node that the trail knows by this id or server name, though it has no connection now."""
+    known = or_(audit.c.node_id == name, audit.c.server_name == name)
+    query = select(audit.c.node_id).where(known, audit.c.node_id != "")
+    found: str | None = view.scalar(query.order_by(audit.c.number.desc()).limit(1))
+    return found

@@ -27,6 +27,7 @@ from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 INVITER, INVITEE = "inviter", "invitee"
+KNOCK = "knock"  # an invitation that asks the owner every time, and is not spent
 
 invitations = Table(
     "invitations",

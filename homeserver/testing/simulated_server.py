@@ -118,7 +118,11 @@ class SimulatedServer:
         if self._making.thrift is not None:
             self._making.thrift.furnish(self.directory)
         made = await initialising.found(
-            self.config, self._keyring, (self.name, f"plain:{PASSWORD}"), self._surroundings()
+            self.config,
+            self._keyring,
+            (self.name, f"plain:{PASSWORD}"),
+            self._surroundings(),
+            welcomes=False,  # a story begins without rooms
         )
         self.server_name, self.user_id = made.server_name, made.user_id
 

@@ -35,6 +35,7 @@ async def test_a_link_connects_two_servers(meeting: Meeting) -> None:
     await ping(alice, bob, meeting)
     await ping(bob, alice, meeting)
     assert steps_of(alice) == [
+        ("owner", "invitation given", "none"),
         ("peer", "request came", "requested"),
         ("owner", "invitation agreed", "offered"),
         ("peer", "proof came", "active"),

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+import sqlalchemy
+
 from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.storage import audit, channels, frames, inbox, invitations, notices, peers
 from homeserver.storage.channels import Channel, InFlight
@@ -256,6 +259,29 @@ async def test_the_audit_trail_only_grows(database: Database) -> None:
     assert database.read(audit.trail) == entries
     assert database.read(lambda view: audit.trail(view, "node", 2)) == entries[1:]
     assert database.read(lambda view: audit.trail(view, "other")) == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit SET who = 'nobody'", "DELETE FROM audit"], ids=["change", "delete"]
+)
+async def test_the_database_refuses_to_touch_the_audit_trail(
+    database: Database, statement: str
+) -> None:
+    entry = audit.Entry(1, "node", BOB, "owner", "step", "link", "none", "offered")
+    await database.write(lambda work: audit.record(work, entry))
+    with pytest.raises(sqlalchemy.exc.DBAPIError, match="only added to"):
+        await database.write(lambda work: work.execute(sqlalchemy.text(statement)))
+    assert database.read(audit.trail) == [entry]
+
+
+async def test_of_whom_nothing_else_is_left_the_trail_still_knows(database: Database) -> None:
+    entry = audit.Entry(1, "node", BOB, "owner", "step", "link", "none", "offered")
+    await database.write(lambda work: audit.record(work, entry))
+    assert database.read(lambda view: audit.find_node(view, BOB)) == "node"
+    assert database.read(lambda view: audit.find_node(view, "node")) == "node"
+    assert database.read(lambda view: audit.find_node(view, "")) is None
+    assert database.read(lambda view: audit.has_since(view, "node", "step", 0))
+    assert not database.read(lambda view: audit.has_since(view, "node", "step", 1))
 
 
 async def test_notices_are_told_once(database: Database) -> None:

@@ -16,7 +16,7 @@ from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import peers
 
 LINK = Link(
-    "a" * 52, ServerName("x.p2p.alt"), ("http://192.0.2.1:8008",), "0f" * 16, b"s" * 32, 12345
+    "a" * 52, ServerName("x.example"), ("http://192.0.2.1:8008",), "0f" * 16, b"s" * 32, 12345
 )
 
 
