@@ -77,10 +77,10 @@ class SealedReader:
         salt, operations, memory = _HEAD.unpack(self._head[len(_MAGIC) :])
         if memory > keyring.MOST_MEMORY or operations > keyring.MOST_OPERATIONS:
             raise CannotOpen
-        key = keyring.stretch(passphrase, salt, operations, memory)
         start = source.read(sodium.crypto_secretstream_xchacha20poly1305_HEADERBYTES)
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
         try:
+            key = keyring.stretch(passphrase, salt, operations, memory)
             sodium.crypto_secretstream_xchacha20poly1305_init_pull(self._state, start, key)
         except (nacl.exceptions.CryptoError, ValueError) as error:
             raise CannotOpen from error

@@ -177,7 +177,8 @@ async def test_an_invitation_is_made_as_wished_or_refused(ask: Ask) -> None:
     for wrong, sentence in (
         ({"how": "knock"}, "Knock links are switched off"),
         ({"grants": "friend"}, "There is no set of grants called friend"),
-        ({"expected": "?"}, "Group 1"),
+        ({"expected": "?"}, "That is neither a node id nor a server name"),
+        ({"expected": "abcdx ????"}, "Group 1"),
         ({"more": 1}, "more: "),
     ):
         code, answer = await ask("POST", "/invitations", wrong)

@@ -72,6 +72,15 @@ def test_no_changed_byte_is_read(data: st.DataObject) -> None:
         opened(bytes(content))
 
 
+@pytest.mark.parametrize("memory", [0, 1, 8_191])
+def test_a_header_that_asks_for_hardly_any_memory_is_refused(memory: int) -> None:
+    content = bytearray(sealed(b"a"))
+    place = len(sealed_files._MAGIC) + sealed_files._HEAD.size - 8
+    content[place : place + 8] = memory.to_bytes(8, "big")
+    with pytest.raises(CannotOpen):
+        opened(bytes(content))
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_no_end_may_be_missing(data: st.DataObject) -> None:

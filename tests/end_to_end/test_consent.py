@@ -55,7 +55,8 @@ def test_a_link_to_a_server_that_is_away_is_kept_until_it_is_back(three: Three) 
     link = three.alice.command("peers", "invite").stdout.strip()
     three.alice.kill()
     given_up = three.bob.command("peers", "connect", link, is_checked=False)
-    assert given_up.returncode == 1
+    assert given_up.returncode == 3
+    assert "kept and repeated" in given_up.stderr
     three.alice.start()
     three.bob.stop()
     three.bob.start()  # it asks again at once
