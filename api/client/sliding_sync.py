@@ -27,7 +27,9 @@ stable = Routes("/_matrix/client/v4")
 _MOST_LISTS = 100
 _MOST_SUBSCRIPTIONS = 100
 _MOST_PATTERNS = 200
-_EXTENSIONS = ("to_device", "e2ee", "account_data", "receipts", "typing")
+_EXTENSIONS = ("to_device", "e2ee", "account_data", "receipts", "typing", "threads")
+# Never had another name, in either form.
+_THREADS = "io.element.msc4308.thread_subscriptions"
 # The names of those whose proposals are not accepted yet, where the form is the accepted one.
 _PREFIXED = {
     "org.matrix.msc4538.to_device": "to_device",
@@ -224,7 +226,7 @@ def _extensions(wished: dict[str, Any], *, is_stable: bool) -> dict[str, Extensi
     """Those that are enabled and known; the others are passed over."""
     found: dict[str, ExtensionWish] = {}
     for key, wish in wished.items():
-        name = _PREFIXED.get(key, key) if is_stable else key
+        name = "threads" if key == _THREADS else _PREFIXED.get(key, key) if is_stable else key
         if name not in _EXTENSIONS or not isinstance(wish, dict):
             continue
         parsed = _parse(wish)

@@ -32,6 +32,7 @@ _UNSTABLE = (
     "org.matrix.msc4551",
     "org.matrix.msc3814",  # dehydrated devices
     "org.matrix.msc4140",  # delayed events
+    "org.matrix.msc4306",  # subscriptions to threads
     # In the specification for long; Element Web and js-sdk still look for these (docs/clients.md).
     "org.matrix.e2e_cross_signing",
     "uk.half-shot.msc2666.query_mutual_rooms",

@@ -43,6 +43,7 @@ from homeserver.rooms.related import RelatedEvents
 from homeserver.rooms.reporting import Reporting
 from homeserver.rooms.sending import RoomSender
 from homeserver.rooms.spaces import Spaces
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timeline import RoomTimeline
 from homeserver.rooms.tying import Tying
 from homeserver.rooms.upgrading import RoomUpgrades
@@ -152,6 +153,7 @@ def _rooms(base: Foundation, outside: Outside, sender: RoomSender) -> list[Any]:
         RoomTimeline(base.database, base.clock, backfilling),
         EventsInTime(base.database, outside.network, backfilling),
         RelatedEvents(base.database, base.clock),
+        ThreadSubscriptions(base.database),
         Tying(base.database, base.local, base.clock),
         Reporting(base.database, base.clock),
     ]

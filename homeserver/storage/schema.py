@@ -31,6 +31,7 @@ from homeserver.storage import (
     sharing,
     short_tokens,
     sync_connections,
+    thread_subscriptions,
     waiting_events,
 )
 from homeserver.storage.tables import metadata
@@ -67,5 +68,6 @@ __all__ = [
     "sharing",
     "short_tokens",
     "sync_connections",
+    "thread_subscriptions",
     "waiting_events",
 ]

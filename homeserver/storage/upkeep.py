@@ -26,6 +26,7 @@ from homeserver.storage import (
     room_state,
     rooms,
     sharing,
+    thread_subscriptions,
     waiting_events,
 )
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -45,6 +46,7 @@ _BESIDE: tuple[Table, ...] = (
     account_data.account_data,
     waiting_events.waiting_events,
     room_media.room_media,
+    thread_subscriptions.thread_subscriptions,
     rooms.rooms,
 )
 

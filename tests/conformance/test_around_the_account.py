@@ -275,3 +275,23 @@ def notified(device: Device, **query: str) -> list[str]:
 def until(is_so: Callable[[], bool]) -> None:
     """Ask again until something has come across; every look is a request of its own."""
     assert any(is_so() for _ in range(500))
+
+
+def test_a_thread_is_subscribed_to_and_not_any_more(alice: Device) -> None:
+    room_id = alice.create_room()
+    root = alice.say(room_id, "shall we go out?")
+    relation = {"rel_type": "m.thread", "event_id": root}
+    content = {"msgtype": "m.text", "body": "yes", "m.relates_to": relation}
+    reply = alice.send(room_id, "m.room.message", content)
+    path = f"{UNSTABLE}/io.element.msc4306/rooms/{part(room_id)}/thread/{part(root)}/subscription"
+    assert alice.refused("GET", path) == (404, "M_NOT_FOUND")
+    assert alice.call("PUT", path, {"automatic": reply}) == {}
+    assert alice.call("GET", path) == {"automatic": True}
+    pages = f"{UNSTABLE}/io.element.msc4308/thread_subscriptions"
+    assert root in alice.call("GET", pages, dir="b")["subscribed"][room_id]
+    assert alice.call("DELETE", path) == {}
+    conflict = "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"
+    assert alice.refused("PUT", path, {"automatic": reply}) == (409, conflict)
+    not_there = "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"
+    assert alice.refused("PUT", path, {"automatic": root}) == (400, not_there)
+    assert alice.refused("GET", pages, dir="f")[0] == 400

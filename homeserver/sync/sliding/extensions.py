@@ -1,9 +1,9 @@
-"""What an answer says beside the rooms: messages, keys, account data, receipts, typing.
+"""What an answer says beside the rooms: messages, keys, account data, receipts, typing, threads.
 
 The letters in a position say which extensions the device has had: the first time one is asked for,
 it tells of every room in sight.
 
-Spec: MSC4186, MSC4508, MSC4538, MSC4543, MSC4551, MSC3959
+Spec: MSC4186, MSC4308, MSC4508, MSC4538, MSC4543, MSC4551, MSC3959
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,9 @@ import orjson
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
+from homeserver.rooms import thread_subscriptions
 from homeserver.storage import account_data, encryption, ephemeral
+from homeserver.storage import thread_subscriptions as stored_threads
 from homeserver.storage.ephemeral import Receipt
 from homeserver.storage.unit_of_work import View
 from homeserver.sync import answers, showing
@@ -23,7 +25,14 @@ from homeserver.sync.sliding.asking import Asked
 from homeserver.sync.sliding.planning import Plan
 from homeserver.sync.sliding.request import ExtensionWish
 
-_LETTERS = {"account_data": "a", "e2ee": "e", "receipts": "r", "to_device": "d", "typing": "t"}
+_LETTERS = {
+    "account_data": "a",
+    "e2ee": "e",
+    "receipts": "r",
+    "threads": "s",
+    "to_device": "d",
+    "typing": "t",
+}
 _MESSAGES_AT_ONCE = 100
 _DIGITS = 18
 
@@ -194,10 +203,24 @@ def _typing(writing: _Writing) -> JsonObject | None:
     return {"rooms": rooms} if rooms else None
 
 
+def _threads(writing: _Writing) -> JsonObject | None:
+    """What was said of threads since: the newest, with where the page before them ends."""
+    asked, limit = writing.asked, min(writing.wish.limit, thread_subscriptions.LARGEST_PAGE)
+    after = 0 if writing.is_first or asked.pos is None else asked.pos.position
+    span = (after, asked.until)
+    found = stored_threads.changed_between(writing.view, asked.user_id, span, limit)
+    if not found:
+        return None
+    is_full = len(found) == limit
+    older = {"prev_batch": thread_subscriptions.before_oldest(found)} if is_full else {}
+    return thread_subscriptions.told(found) | older
+
+
 _WRITERS: dict[str, Callable[[_Writing], JsonObject | None]] = {
     "to_device": _to_device,
     "e2ee": _e2ee,
     "account_data": _account_data,
     "receipts": _receipts,
+    "threads": _threads,
     "typing": _typing,
 }
