@@ -3,14 +3,14 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Go on from 0003."""
+    """Go on from 0004."""
     op.create_table(
         "thread_subscriptions",
         sa.Column("user_id", sa.String(), nullable=False),
