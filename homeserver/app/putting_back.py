@@ -1,7 +1,8 @@
 """Put a backup back: into an empty directory, and so that no key is used twice.
 
 Whatever may have happened after the backup was made is taken into account: sessions, invitations
-and one-time keys are void, positions go on far above, and every connection waits for the owner.
+and the keys devices left here are void, positions go on far above, and every connection waits for
+the owner.
 """
 
 import asyncio
@@ -100,7 +101,7 @@ def _make_safe(work: UnitOfWork, party: Party) -> list[Peer]:
     if owner is None:
         raise CannotOpen
     work.skip_positions(_SKIPPED_POSITIONS)
-    encryption.void_one_time_keys(work, owner)
+    encryption.void_keys(work, owner)
     return restoring.void(work, party)
 
 

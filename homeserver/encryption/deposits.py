@@ -165,15 +165,11 @@ def _reserved(view: View, owner: UserId, peer: ServerName) -> list[OneTimeKey]:
 
 
 def _release(work: UnitOfWork, peer: ServerName, keys: list[OneTimeKey], now_ms: int) -> None:
-    """Forget reserved keys that the peer has handed out, or may have; they never come back.
-
-    What a peer took beyond its share stays reserved, so that it gets no others for today.
-    """
+    """Forget reserved keys that the peer has handed out, or may have; they never come back."""
     for one in keys:
         device, key = (one.user_id, one.device_id), (one.algorithm, one.key_id)
-        if not has_taken_enough(work, device, peer, now_ms):
-            encryption.release_reserved(work, peer, *device, [one.key_id])
-            encryption.note_spent(work, device, key, peer, now_ms)
+        encryption.release_reserved(work, peer, *device, [one.key_id])
+        encryption.note_spent(work, device, key, peer, now_ms)
 
 
 def _top_up(work: UnitOfWork, owner: UserId, device_id: DeviceId, peer: ServerName) -> None:
@@ -182,8 +178,17 @@ def _top_up(work: UnitOfWork, owner: UserId, device_id: DeviceId, peer: ServerNa
     ]
     for_this_peer = sum(one.reserved_for == peer for one in reserved)
     missing = min(_RESERVED_PER_PEER - for_this_peer, _RESERVED_PER_DEVICE - len(reserved))
-    if missing > 0:
+    if missing > 0 and not _took_too_many(work, (owner, device_id), peer):
         encryption.reserve_one_time_keys(work, owner, device_id, peer, missing)
+
+
+def _took_too_many(view: View, device: tuple[UserId, DeviceId], peer: ServerName) -> bool:
+    """Whether a peer had its share in the day before it last took a key.
+
+    By that, and not by the clock, it gets no keys to keep before it took one in moderation.
+    """
+    last = encryption.last_spent_at(view, *device, peer)
+    return last is not None and has_taken_enough(view, device, peer, last)
 
 
 def has_taken_enough(

@@ -106,12 +106,13 @@ def _take(
 def forget_after_restore(work: UnitOfWork, round_name: str) -> None:
     """This database is an old copy: nobody knows which one-time keys were given away since.
 
-    Those of the owner's devices are deleted, and their clients make others. Those that peers
+    Those of the owner's devices are deleted, and so are their fallback keys, which the devices may
+    have replaced twice since and forgotten; clients that hear of none make others. Those that peers
     deposited are not handed out; each peer is asked for others.
     """
     owner = accounts.find_owner(work)
     if owner is not None:
-        encryption.delete_one_time_keys(work, owner)
+        encryption.delete_keys_of_user(work, owner)
     for peer in sorted(peers.connected_servers(work)):
         encryption.spend_all_of_server(work, peer)
         encryption.ask_round(work, peer, round_name)

@@ -3,7 +3,8 @@
 from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import frames, notices, peers
+from homeserver.storage import encryption, frames, notices, peers
+from homeserver.storage.unit_of_work import UnitOfWork
 from tests.accounts.serving import ALICE, BOB, BOBS, Device, Served
 from tests.encryption import keys
 from tests.encryption.test_deposits import (
@@ -172,6 +173,30 @@ async def test_a_peer_gets_only_so_many_one_time_keys_a_day(served: Served, alic
     assert await taken(BOBS, now + deposits.DAY_MS + 1) != fallback
 
 
+async def restore(served: Served) -> None:
+    def void(work: UnitOfWork) -> None:
+        encryption.void_keys(work, ALICE)
+        peer_deposits.forget_after_restore(work, "round")
+
+    await served.database.write(void)
+
+
+async def test_after_a_restore_devices_are_asked_for_another_fallback_key(
+    served: Served, alice: Device
+) -> None:
+    await upload_fallback(alice, "f")
+    await restore(served)
+    unused = served.database.read(
+        lambda view: deposits.unused_fallback_types(view, ALICE, PHONE, served.clock.now_ms())
+    )
+    assert unused == []
+    wanted = {"one_time_keys": {ALICE: {"PHONE": "signed_curve25519"}}}
+    assert (await alice.post("/keys/claim", wanted))["one_time_keys"] == {}
+    await upload_fallback(alice, "g")
+    given = (await alice.post("/keys/claim", wanted))["one_time_keys"][ALICE]["PHONE"]
+    assert given == keys.one_time_keys("g", fallback=True)
+
+
 async def test_after_a_restore_no_one_time_key_is_handed_out_again(
     served: Served, alice: Device
 ) -> None:
@@ -179,7 +204,7 @@ async def test_after_a_restore_no_one_time_key_is_handed_out_again(
     await upload_five(alice)
     stock = {"TAB": keys.one_time_keys("a", user_id=BOB)}
     await take_in(served, one_time_keys=stock)
-    await served.database.write(lambda work: peer_deposits.forget_after_restore(work, "round"))
+    await restore(served)
     assert counts(served) == {"signed_curve25519": 0}
     assert queued(served)[-1] == ("deposit_renew", {"round": "round"})
     # Bob's server does not know yet: what it deposits now may have been handed out before.
@@ -206,3 +231,36 @@ async def test_a_peer_that_lost_its_memory_gets_other_keys(served: Served, alice
     # The keys it had do not come back with a repeated upload.
     await upload_five(alice)
     assert counts(served) == {"signed_curve25519": 0}
+
+
+async def test_a_peer_that_took_its_share_loses_its_memory_and_gets_none_to_keep(
+    served: Served, alice: Device
+) -> None:
+    await keys.connect(served)
+    names = [str(number) for number in range(110)]
+    await alice.post(
+        "/keys/upload",
+        {"device_keys": keys.device_keys("PHONE"), "one_time_keys": keys.one_time_keys(*names)},
+    )
+    now, wanted = served.clock.now_ms(), {ALICE: {PHONE: "signed_curve25519"}}
+
+    async def take(at_ms: int) -> JsonObject:
+        return await served.database.write(
+            lambda work: device_keys.answer_claim(work, wanted, BOBS, at_ms)
+        )
+
+    async def held_after_renewal(at_ms: int) -> set[str]:
+        await served.database.write(
+            lambda work: deposits.take_in_renewal(work, BOBS, f"round {at_ms}", at_ms)
+        )
+        return set(queued(served)[-1][1]["users"][ALICE]["one_time_keys"].get("PHONE", {}))
+
+    before = set(queued(served)[-1][1]["users"][ALICE]["one_time_keys"]["PHONE"])
+    for _ in range(100):
+        await take(now)
+    assert await held_after_renewal(now) == set()
+    tomorrow = now + deposits.DAY_MS + 1
+    assert await take(tomorrow) != {}
+    after = await held_after_renewal(tomorrow)
+    assert len(after) == 3
+    assert not after & before

@@ -60,7 +60,7 @@ from homeserver.storage.encryption.one_time_keys import (
     claim_one_time_key,
     delete_keys_of_devices,
     delete_keys_of_server,
-    delete_one_time_keys,
+    delete_keys_of_user,
     fallback_keys_of,
     fallback_types,
     mark_fallback_used,
@@ -74,11 +74,12 @@ from homeserver.storage.encryption.one_time_keys import (
     save_one_time_keys,
     spend_all_of_server,
     spend_one_time_key,
-    void_one_time_keys,
+    void_keys,
 )
 from homeserver.storage.encryption.spent_keys import (
     count_spent,
     forget_spent,
+    last_spent_at,
     note_spent,
     spent_among,
 )
@@ -116,7 +117,7 @@ __all__ = [
     "delete_inboxes",
     "delete_keys_of_devices",
     "delete_keys_of_server",
-    "delete_one_time_keys",
+    "delete_keys_of_user",
     "delete_to_device_up_to",
     "delete_users_of_server",
     "device_list_changes",
@@ -131,6 +132,7 @@ __all__ = [
     "forget_spent",
     "give_round",
     "given_round",
+    "last_spent_at",
     "load_backup_keys",
     "mark_device_list_changed",
     "mark_device_list_received",
@@ -162,6 +164,6 @@ __all__ = [
     "to_device_since",
     "touch_backup",
     "touch_device_list",
-    "void_one_time_keys",
+    "void_keys",
     "was_deleted",
 ]

@@ -295,8 +295,7 @@ def replace_keys_of_user(
     fallback: Sequence[FallbackKey],
 ) -> None:
     """Make these the only keys to hand out for a peer's user."""
-    for table in (one_time_keys, fallback_keys):
-        work.delete(table, user_id=user_id)
+    delete_keys_of_user(work, user_id)
     save_one_time_keys(work, one_time)
     save_fallback_keys(work, fallback)
 
@@ -311,14 +310,10 @@ def delete_keys_of_devices(
         )
 
 
-def delete_one_time_keys(
-    work: UnitOfWork, user_id: UserId, reserved_for: ServerName | None = None
-) -> None:
-    """Forget a user's one-time keys: all of them, or those a peer holds. Fallback keys stay."""
-    unwanted = delete(one_time_keys).where(one_time_keys.c.user_id == user_id)
-    if reserved_for is not None:
-        unwanted = unwanted.where(one_time_keys.c.reserved_for == reserved_for)
-    work.execute(unwanted)
+def delete_keys_of_user(work: UnitOfWork, user_id: UserId) -> None:
+    """Forget the one-time and fallback keys of all devices of a user; they make others."""
+    for table in (one_time_keys, fallback_keys):
+        work.delete(table, user_id=user_id)
 
 
 def spend_all_of_server(work: UnitOfWork, server: ServerName) -> None:
@@ -334,12 +329,13 @@ def delete_keys_of_server(work: UnitOfWork, server: ServerName) -> None:
     work.execute(delete(one_time_keys).where(one_time_keys.c.reserved_for == server))
 
 
-def void_one_time_keys(work: UnitOfWork, owner: UserId) -> None:
-    """After a restore: any of these may have been handed out since the backup was made.
+def void_keys(work: UnitOfWork, owner: UserId) -> None:
+    """After a restore: any one-time key may have been handed out since the backup was made.
 
-    The owner's devices make fresh ones; a peer's count as handed out, until it leaves others.
+    And the owner's devices may have forgotten their fallback keys of that time. They make fresh
+    ones; a peer's one-time keys count as handed out, until it leaves others.
     """
-    work.execute(delete(one_time_keys).where(one_time_keys.c.user_id == owner))
+    delete_keys_of_user(work, owner)
     work.execute(
         update(one_time_keys).where(one_time_keys.c.user_id != owner).values(reserved_for=SPENT)
     )

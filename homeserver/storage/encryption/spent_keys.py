@@ -34,6 +34,9 @@ _COUNT = (
         spent_one_time_keys.c.spent_at > bindparam("after"),
     )
 )
+_LAST = select(func.max(spent_one_time_keys.c.spent_at)).where(
+    *_OF_DEVICE, spent_one_time_keys.c.spent_by == bindparam("spent_by")
+)
 _FORGET = delete(spent_one_time_keys).where(
     *_OF_DEVICE, spent_one_time_keys.c.spent_at < bindparam("before")
 )
@@ -71,6 +74,13 @@ def count_spent(
     """How many of a device's keys a server has taken since."""
     of = {"user_id": user_id, "device_id": device_id, "spent_by": by, "after": after}
     return int(view.scalar(_COUNT, of))
+
+
+def last_spent_at(view: View, user_id: UserId, device_id: DeviceId, by: ServerName) -> int | None:
+    """When a server took a device's key most recently."""
+    of = {"user_id": user_id, "device_id": device_id, "spent_by": by}
+    at: int | None = view.scalar(_LAST, of)
+    return at
 
 
 def forget_spent(work: UnitOfWork, user_id: UserId, device_id: DeviceId, before: int) -> None:
