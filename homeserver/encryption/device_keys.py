@@ -274,14 +274,14 @@ def _claimed(answer: JsonObject, wanted: _Claims) -> JsonObject:
         of_user = given.get(user_id) if isinstance(given, dict) else None
         for device_id, algorithm in devices.items():
             keys = of_user.get(device_id) if isinstance(of_user, dict) else None
-            if isinstance(keys, dict) and _is_key_for(keys, algorithm):
+            if isinstance(keys, dict) and _is_key_of((user_id, device_id), keys, algorithm):
                 found.setdefault(user_id, {})[device_id] = keys
     return found
 
 
-def _is_key_for(keys: JsonObject, algorithm: str) -> bool:
+def _is_key_of(device: tuple[UserId, DeviceId], keys: JsonObject, algorithm: str) -> bool:
     try:
-        checked = [key_shapes.check_one_time_key(name, key) for name, key in keys.items()]
+        checked = [key_shapes.check_one_time_key(name, key, *device) for name, key in keys.items()]
     except errors.HomeserverError:
         return False
     return [one[0] for one in checked] == [algorithm]

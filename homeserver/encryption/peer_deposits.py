@@ -1,7 +1,9 @@
 """Keys that peers left here, and what is handed out of them while their servers sleep."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -18,16 +20,15 @@ from homeserver.storage.encryption import FallbackKey, OneTimeKey
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _KEYS_PER_DEVICE = 50
-_Keys = Annotated[dict[str, Any], Field(max_length=_KEYS_PER_DEVICE)]
-_KeysByDevice = Annotated[dict[str, _Keys], Field(max_length=peer_lists.DEVICES_LIMIT)]
+_ByDevice = peer_lists.ByDevice
 _Spent = set[tuple[DeviceId, str, str]]
 
 
 class DepositOfUser(DeviceList):
-    """One user's part of a deposit."""
+    """One user's part of a deposit; keys by device and name."""
 
-    one_time_keys: _KeysByDevice = Field(default_factory=dict)
-    fallback_keys: _KeysByDevice = Field(default_factory=dict)
+    one_time_keys: _ByDevice = Field(default_factory=dict)
+    fallback_keys: _ByDevice = Field(default_factory=dict)
     previous_fallback_keys: Annotated[
         dict[str, str], Field(max_length=peer_lists.DEVICES_LIMIT)
     ] = Field(default_factory=dict)
@@ -41,7 +42,10 @@ class Deposit(BaseModel):
 
 
 def take_in_deposit(work: UnitOfWork, peer: ServerName, body: JsonObject, now_ms: int) -> None:
-    """Keep what a peer deposited for its own users, in place of what it deposited before."""
+    """Keep what a peer deposited for its own users, in place of what it deposited before.
+
+    Keys that are no keys, or that their device did not sign, are left out.
+    """
     try:
         deposit = Deposit.model_validate(body)
     except ValidationError as error:
@@ -51,7 +55,7 @@ def take_in_deposit(work: UnitOfWork, peer: ServerName, body: JsonObject, now_ms
     for user_id, given in deposit.users.items():
         checked = peer_lists.check_user_of(peer, user_id)
         peer_lists.save(work, checked, given, now_ms)
-        fallback = _fallback_keys(checked, given, now_ms)
+        fallback = _signed(work, checked, _fallback_keys(checked, given, now_ms))
         known = {
             (one.device_id, one.algorithm): one
             for one in encryption.fallback_keys_of(work, checked)
@@ -148,7 +152,7 @@ def _one_time_keys(
             now_ms,
             encryption.SPENT if (device_id, algorithm, key_id) in spent else None,
         )
-        for device_id, algorithm, key_id, key in _checked(given.one_time_keys)
+        for device_id, algorithm, key_id, key in _right_ones(user_id, given.one_time_keys)
     ]
 
 
@@ -163,7 +167,7 @@ def _fallback_keys(user_id: UserId, given: DepositOfUser, now_ms: int) -> list[F
             now_ms,
             previous_key_id=given.previous_fallback_keys.get(device_id),
         )
-        for device_id, algorithm, key_id, key in _checked(given.fallback_keys)
+        for device_id, algorithm, key_id, key in _right_ones(user_id, given.fallback_keys)
     }
     return list(keys.values())
 
@@ -202,9 +206,29 @@ def _gone(
     return gone
 
 
-def _checked(given: Mapping[str, Mapping[str, Any]]) -> list[tuple[DeviceId, str, str, bytes]]:
-    return [
-        (DeviceId(device_id), *key_shapes.check_one_time_key(name, key))
-        for device_id, keys in given.items()
-        for name, key in keys.items()
-    ]
+def _signed(view: View, user_id: UserId, keys: list[FallbackKey]) -> list[FallbackKey]:
+    """The keys with a right signature of their device; one for each device and algorithm."""
+    devices = {one.device_id: one.key_json for one in encryption.find_device_keys(view, [user_id])}
+    signed = []
+    for one in keys:
+        with suppress(errors.HomeserverError):
+            if one.algorithm == key_shapes.SIGNED_KEY:
+                key_shapes.verify_fallback_key(
+                    one.key, devices.get(one.device_id), user_id, one.device_id
+                )
+            signed.append(one)
+    return signed
+
+
+def _right_ones(
+    user_id: UserId, given: Mapping[str, Any]
+) -> list[tuple[DeviceId, str, str, bytes]]:
+    found = []
+    for name, keys in given.items():
+        device_id = DeviceId(name)
+        named = keys.items() if isinstance(keys, dict) else ()
+        for key_name, key in islice(named, _KEYS_PER_DEVICE):
+            with suppress(errors.HomeserverError):
+                checked = key_shapes.check_one_time_key(key_name, key, user_id, device_id)
+                found.append((device_id, *checked))
+    return found

@@ -1,5 +1,6 @@
 """Device lists of peers' users, as their servers gave them to us."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -16,15 +17,18 @@ from homeserver.storage.unit_of_work import UnitOfWork
 USERS_LIMIT = 10
 DEVICES_LIMIT = 100
 
-ByDevice = Annotated[dict[str, JsonObject], Field(max_length=DEVICES_LIMIT)]
+ByDevice = Annotated[dict[str, Any], Field(max_length=DEVICES_LIMIT)]
 
 
 class DeviceList(BaseModel):
-    """A user's devices and the public cross-signing keys that everybody may see."""
+    """A user's devices and the public cross-signing keys that everybody may see.
+
+    Each is checked by itself when it is kept, so that a wrong one does not take the rest with it.
+    """
 
     device_keys: ByDevice = Field(default_factory=dict)
-    master_key: JsonObject | None = None
-    self_signing_key: JsonObject | None = None
+    master_key: Any = None
+    self_signing_key: Any = None
 
 
 def check_user_of(peer: ServerName, user_id: str) -> UserId:
@@ -51,13 +55,17 @@ def from_query(answer: JsonObject, user_id: UserId) -> DeviceList:
 
 
 def save(work: UnitOfWork, user_id: UserId, list_: DeviceList, now_ms: int) -> None:
-    """Keep a user's list; syncs hear of it only if something in it is different.
+    """Keep what is right of a user's list; syncs hear of it only if something in it is different.
 
-    Raises TooLarge for one more user than a server may have.
+    Raises BadJson where nothing is right, for no devices at all would be taken for the truth, and
+    TooLarge for one more user than a server may have.
     """
     server = server_of(user_id)
-    devices = _checked_devices(user_id, list_)
-    cross_signing = _checked_cross_signing(user_id, list_)
+    devices = _right_devices(user_id, list_)
+    cross_signing = _right_cross_signing(user_id, list_)
+    given = (list_.device_keys, list_.master_key, list_.self_signing_key)
+    if any(given) and not devices and not cross_signing:
+        raise errors.BadJson("There is no valid key in that list.")
     is_known = user_id in encryption.find_list_received_at(work, [user_id])
     if is_known and _is_stored(work, user_id, devices, cross_signing):
         encryption.mark_device_list_received(work, user_id, now_ms)
@@ -82,20 +90,22 @@ def _is_stored(
     return stored == devices and keys == cross_signing
 
 
-def _checked_devices(user_id: UserId, list_: DeviceList) -> dict[DeviceId, bytes]:
-    return {
-        DeviceId(device_id): key_shapes.check_device_keys(keys, user_id, DeviceId(device_id))
-        for device_id, keys in list_.device_keys.items()
-    }
+def _right_devices(user_id: UserId, list_: DeviceList) -> dict[DeviceId, bytes]:
+    found: dict[DeviceId, bytes] = {}
+    for name, keys in list_.device_keys.items():
+        device_id = DeviceId(name)
+        with suppress(errors.HomeserverError):
+            found[device_id] = key_shapes.check_device_keys(keys, user_id, device_id)
+    return found
 
 
-def _checked_cross_signing(user_id: UserId, list_: DeviceList) -> dict[str, bytes]:
+def _right_cross_signing(user_id: UserId, list_: DeviceList) -> dict[str, bytes]:
     given = {"master": list_.master_key, "self_signing": list_.self_signing_key}
-    return {
-        usage: key_shapes.check_cross_signing_key(keys, user_id, usage)
-        for usage, keys in given.items()
-        if keys is not None
-    }
+    found: dict[str, bytes] = {}
+    for usage, keys in given.items():
+        with suppress(errors.HomeserverError):
+            found[usage] = key_shapes.check_cross_signing_key(keys, user_id, usage)
+    return found
 
 
 def _part(answer: JsonObject, name: str, user_id: UserId) -> Any:

@@ -15,7 +15,7 @@ from homeserver.ports import Clock, Requester
 from homeserver.storage import encryption
 from homeserver.storage.database import Database
 from homeserver.storage.encryption import DeviceKeys, FallbackKey, OneTimeKey
-from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 # Clients keep 50 to 100; what is beyond this is a mistake or mischief.
 _ONE_TIME_KEYS_LIMIT = 1_000
@@ -93,15 +93,24 @@ def save(work: UnitOfWork, requester: Requester, upload: Upload) -> dict[str, in
 
 
 def _save_device_keys(work: UnitOfWork, requester: Requester, keys: bytes) -> bool:
-    known = {
-        one.device_id: one.key_json
-        for one in encryption.find_device_keys(work, [requester.user_id])
-    }
-    if known.get(requester.device_id) == keys:
+    device_id = requester.device_id
+    known = _device_keys(work, requester)
+    if known == keys:
         return False
+    if known is not None and (
+        key_shapes.identity_keys(known, device_id) != key_shapes.identity_keys(keys, device_id)
+    ):
+        raise errors.InvalidParam("This device has other identity keys. Log in as another device.")
     encryption.save_device_keys(work, DeviceKeys(requester.user_id, requester.device_id, keys))
     encryption.mark_device_list_changed(work, requester.user_id, server_of(requester.user_id))
     return True
+
+
+def _device_keys(view: View, requester: Requester) -> bytes | None:
+    for one in encryption.find_device_keys(view, [requester.user_id]):
+        if one.device_id == requester.device_id:
+            return one.key_json
+    return None
 
 
 def _save_fallback_keys(
@@ -120,8 +129,18 @@ def _save_fallback_keys(
             fresh.append(one)
         elif (before.key_id, before.key) != (one.key_id, one.key):
             fresh.append(replace(one, previous_key_id=before.key_id))
+    _verify(work, requester, fresh)
     encryption.save_fallback_keys(work, fresh)
     return bool(fresh)
+
+
+def _verify(view: View, requester: Requester, keys: Sequence[FallbackKey]) -> None:
+    device_keys = _device_keys(view, requester)
+    for one in keys:
+        if one.algorithm == key_shapes.SIGNED_KEY:
+            key_shapes.verify_fallback_key(
+                one.key, device_keys, requester.user_id, requester.device_id
+            )
 
 
 def _save_one_time_keys(
@@ -172,20 +191,26 @@ def _fresh(
 def _one_time_keys(
     requester: Requester, keys: Mapping[str, Any], now_ms: int
 ) -> tuple[OneTimeKey, ...]:
-    checked = [key_shapes.check_one_time_key(name, key) for name, key in keys.items()]
     return tuple(
         OneTimeKey(requester.user_id, requester.device_id, *one, uploaded_at=now_ms)
-        for one in checked
+        for one in _checked(requester, keys)
     )
 
 
 def _fallback_keys(
     requester: Requester, keys: Mapping[str, Any], now_ms: int
 ) -> tuple[FallbackKey, ...]:
-    checked = [key_shapes.check_one_time_key(name, key) for name, key in keys.items()]
+    checked = _checked(requester, keys)
     if len({algorithm for algorithm, _, _ in checked}) != len(checked):
         raise errors.InvalidParam("There can be only one fallback key for each algorithm.")
     return tuple(
         FallbackKey(requester.user_id, requester.device_id, *one, uploaded_at=now_ms)
         for one in checked
     )
+
+
+def _checked(requester: Requester, keys: Mapping[str, Any]) -> list[tuple[str, str, bytes]]:
+    return [
+        key_shapes.check_one_time_key(name, key, requester.user_id, requester.device_id)
+        for name, key in keys.items()
+    ]

@@ -10,6 +10,7 @@ from homeserver.encryption.peer_lists import DeviceList
 from homeserver.matrix.identifiers import UserId
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
+from homeserver.testing import device_secrets
 from homeserver.testing.client import Client
 from homeserver.testing.processes import Server
 from tests.benchmark.measuring import Cost, Row, cost_of, ms
@@ -46,7 +47,8 @@ async def _befriend(server: Server) -> list[str]:
     database = Database(f"sqlite:///{server.data_dir / 'homeserver.db'}", WakeUps())
     try:
         for user in users:
-            devices = {name: device_keys(user, name) for name in ("PHONE", "LAPTOP", "TABLET")}
+            names = ("PHONE", "LAPTOP", "TABLET")
+            devices = {name: device_secrets.device_keys(user, name) for name in names}
             lists = DeviceList(device_keys=devices)
             await database.write(
                 lambda work, user=user, lists=lists: peer_lists.save(work, user, lists, 1)  # type: ignore[misc]
@@ -56,32 +58,16 @@ async def _befriend(server: Server) -> list[str]:
     return [str(user) for user in users]
 
 
-def device_keys(user_id: str, device_id: str) -> dict[str, Any]:
-    """A device's identity keys, as large as real ones."""
-    return {
-        "user_id": user_id,
-        "device_id": device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
-        "keys": {f"curve25519:{device_id}": "c" * 43, f"ed25519:{device_id}": "e" * 43},
-        "signatures": {user_id: {f"ed25519:{device_id}": "s" * 86}},
-    }
-
-
 async def _keys(server: Server, client: Client) -> list[Row]:
-    own = device_keys(client.user_id, client.device_id)
+    device = (client.user_id, client.device_id)
+    own = device_secrets.device_keys(*device)
     await client.request("POST", f"{_V3}/keys/upload", {"device_keys": own})
     wanted = {"one_time_keys": {client.user_id: {client.device_id: "signed_curve25519"}}}
     uploading, claiming = Cost(), Cost()
     with cost_of(server) as whole:
         for upload in range(UPLOADS):
-            keys = {
-                f"signed_curve25519:{upload}-{number}": {
-                    "key": "k" * 43,
-                    "signatures": {client.user_id: {f"ed25519:{client.device_id}": "s" * 86}},
-                }
-                for number in range(KEYS)
-            }
-            body = {"one_time_keys": keys}
+            names = [f"{upload}-{number}" for number in range(KEYS)]
+            body = {"one_time_keys": device_secrets.one_time_keys(*device, *names)}
             await uploading.time(
                 lambda body=body: client.request("POST", f"{_V3}/keys/upload", body)  # type: ignore[misc]
             )

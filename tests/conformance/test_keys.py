@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from homeserver.matrix.identifiers import UserId
+from homeserver.testing import device_secrets
 from tests.conformance.conftest import Checked
 from tests.conformance.device import Device, part
 from tests.encryption import keys
@@ -26,13 +27,7 @@ KEY: dict[str, Any] = {
 
 
 def device_keys(device: Device) -> dict[str, Any]:
-    return {
-        "user_id": device.user_id,
-        "device_id": device.device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
-        "keys": {f"ed25519:{device.device_id}": "A" * 43},
-        "signatures": {device.user_id: {f"ed25519:{device.device_id}": "A" * 86}},
-    }
+    return device_secrets.device_keys(device.user_id, device.device_id)
 
 
 def test_keys_are_published_and_claimed_once(
@@ -41,19 +36,21 @@ def test_keys_are_published_and_claimed_once(
     tablet = log_in(device_id="TABLET")
     since = alice.next_batch()
     # More than what is set aside for the device's peers.
-    one_time = {f"signed_curve25519:{n}": {"key": str(n), "signatures": {}} for n in range(90)}
+    names = [str(number) for number in range(90)]
+    one_time = device_secrets.one_time_keys(tablet.user_id, "TABLET", *names)
     published = {"device_keys": device_keys(tablet), "one_time_keys": one_time}
     counts = tablet.call("POST", "/keys/upload", published)["one_time_key_counts"]
     assert counts["signed_curve25519"] > 2
     assert tablet.call("POST", "/keys/upload", published)["one_time_key_counts"] == counts
-    other = {"one_time_keys": {"signed_curve25519:0": {"key": "other", "signatures": {}}}}
+    other = {"one_time_keys": one_time | {"signed_curve25519:0": one_time["signed_curve25519:1"]}}
     assert tablet.refused("POST", "/keys/upload", other) == INVALID_PARAM
     told = alice.sync(since)
     assert told["device_lists"]["changed"] == [alice.user_id]
     span = {"from": since, "to": told["next_batch"]}
     assert alice.call("GET", "/keys/changes", **span)["changed"] == [alice.user_id]
     asked = alice.call("POST", "/keys/query", {"device_keys": {alice.user_id: ["TABLET"]}})
-    assert asked["device_keys"][alice.user_id]["TABLET"]["keys"] == {"ed25519:TABLET": "A" * 43}
+    shown = asked["device_keys"][alice.user_id]["TABLET"]
+    assert shown["keys"] == published["device_keys"]["keys"]
     wanted = {"one_time_keys": {alice.user_id: {"TABLET": "signed_curve25519"}}}
     claimed = [alice.call("POST", "/keys/claim", wanted)["one_time_keys"] for _ in range(2)]
     keys = [one[alice.user_id]["TABLET"] for one in claimed]

@@ -8,39 +8,22 @@ from homeserver.matrix.identifiers import ServerName, UserId
 from homeserver.matrix.signing import SigningKey
 from homeserver.storage import peers
 from homeserver.storage.peers import Peer
+from homeserver.testing import device_secrets
+from homeserver.testing.device_secrets import signer
 from tests.accounts.serving import ALICE, BOB, BOBS, Served
 
 
 def device_keys(device_id: str, user_id: str = ALICE, **more: Any) -> JsonObject:
-    """A device's identity keys; what they are matters to clients only."""
-    return {
-        "user_id": user_id,
-        "device_id": device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
-        "keys": {
-            f"curve25519:{device_id}": "curve",
-            f"ed25519:{device_id}": signer(device_id).public,
-        },
-        "signatures": {user_id: {f"ed25519:{device_id}": "self"}},
-        **more,
-    }
+    """A device's identity keys."""
+    return device_secrets.device_keys(user_id, device_id, **more)
 
 
-def one_time_keys(*names: str, user_id: str = ALICE, **more: Any) -> JsonObject:
-    """Signed one-time keys."""
-    return {
-        f"signed_curve25519:{name}": {
-            "key": f"key {name}",
-            "signatures": {user_id: {"ed25519:X": "signature"}},
-            **more,
-        }
-        for name in names
-    }
-
-
-def signer(name: str) -> SigningKey:
-    """A key that is always the same for the same name."""
-    return signing.generate(name.encode().ljust(32, b"."), "1")
+def one_time_keys(
+    *names: str, user_id: str = ALICE, device_id: str | None = None, **more: Any
+) -> JsonObject:
+    """One-time keys of Alice's phone or Bob's tablet, if of no other device."""
+    device = device_id or ("PHONE" if user_id == ALICE else "TAB")
+    return device_secrets.one_time_keys(user_id, device, *names, **more)
 
 
 def cross_signing_key(usage: str, name: str, user_id: str = ALICE) -> JsonObject:
@@ -58,8 +41,7 @@ def signed_by(name: str, value: JsonObject, user_id: UserId = ALICE) -> JsonObje
 
 def signed_by_device(device_id: str, value: JsonObject) -> JsonObject:
     """A copy signed with a device's own key."""
-    key = signer(device_id)
-    return signing.sign_json(value, ALICE, SigningKey(f"ed25519:{device_id}", key._key))
+    return device_secrets.signed_by_device(ALICE, device_id, value)
 
 
 def whole_set(name: str = "") -> JsonObject:

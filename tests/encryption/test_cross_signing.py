@@ -6,7 +6,8 @@ import pytest
 
 from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
-from tests.accounts.serving import ALICE, BOB, BOBS, Device, Served, with_password
+from homeserver.testing.device_secrets import signer
+from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log_in, with_password
 from tests.encryption import keys
 
 UPLOAD, SIGN = "/keys/device_signing/upload", "/keys/signatures/upload"
@@ -53,6 +54,10 @@ async def test_other_keys_need_the_password(alice: Device) -> None:
             "M_INVALID_PARAM",
         ),
         ({"master_key": {"user_id": ALICE, "usage": ["master"], "keys": {}}}, "M_INVALID_PARAM"),
+        (
+            {"master_key": {"user_id": ALICE, "usage": ["master"], "keys": {"ed25519:a": "a"}}},
+            "M_INVALID_PARAM",
+        ),
     ],
 )
 async def test_wrong_keys_are_refused(alice: Device, given: Any, errcode: str) -> None:
@@ -61,8 +66,9 @@ async def test_wrong_keys_are_refused(alice: Device, given: Any, errcode: str) -
     assert (await shown(alice))["master_keys"] == {}
 
 
-async def test_a_key_may_not_be_named_like_a_device(alice: Device) -> None:
-    key = {"user_id": ALICE, "usage": ["master"], "keys": {"ed25519:PHONE": "PHONE"}}
+async def test_a_key_may_not_be_named_like_a_device(http: Client, alice: Device) -> None:
+    await log_in(http, signer("master").public)
+    key = keys.cross_signing_key("master", "master")
     status, answer = await alice.ask("POST", UPLOAD, {"master_key": key})
     assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
 
@@ -79,7 +85,7 @@ async def test_own_signatures_are_shown_to_everybody_and_survive_an_upload(
     whole = await prepared(alice)
     device = keys.signed_by("self", keys.device_keys("PHONE"))
     master = keys.signed_by_device("PHONE", whole["master_key"])
-    public = keys.signer("master").public
+    public = signer("master").public
     after = served.database.position
     answer = await alice.post(SIGN, {ALICE: {"PHONE": device, public: master}})
     assert answer == {"failures": {}}
@@ -103,19 +109,19 @@ async def test_a_signature_on_another_person_is_shown_to_the_signer_only(
     body = keys.deposit_of_bob(master_key=master)
     await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
     signed = keys.signed_by("user", master)
-    answer = await alice.post(SIGN, {BOB: {keys.signer("bob").public: signed}})
+    answer = await alice.post(SIGN, {BOB: {signer("bob").public: signed}})
     assert answer == {"failures": {}}
     assert (await shown(alice, BOB))["master_keys"][BOB] == signed
     deposit = await served.database.write(lambda work: deposits.deposit_for(work, BOBS))
-    assert keys.signer("user").public not in repr(deposit)
+    assert signer("user").public not in repr(deposit)
 
 
 def wrong_signatures() -> list[tuple[str, JsonObject, str]]:
     device, master = keys.device_keys("PHONE"), keys.whole_set()["master_key"]
-    public = keys.signer("master").public
+    public = signer("master").public
     changed = keys.signed_by("self", device | {"algorithms": []})
     forged = keys.signed_by("self", device)
-    forged["signatures"][ALICE][f"ed25519:{keys.signer('self').public}"] = "A" * 86
+    forged["signatures"][ALICE][f"ed25519:{signer('self').public}"] = "A" * 86
     return [
         ("NONE", keys.signed_by("self", keys.device_keys("NONE")), "M_NOT_FOUND"),
         ("PHONE", changed, "M_INVALID_SIGNATURE"),

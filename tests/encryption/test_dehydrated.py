@@ -18,8 +18,8 @@ def put_away(device_id: str = "DRY", **more: Any) -> JsonObject:
         "device_data": {"algorithm": "m.dehydration.v1.olm", "device": "locked"},
         "initial_device_display_name": "Dehydrated device",
         "device_keys": keys.device_keys(device_id, dehydrated=True),
-        "one_time_keys": keys.one_time_keys("a"),
-        "fallback_keys": keys.one_time_keys("f", fallback=True),
+        "one_time_keys": keys.one_time_keys("a", device_id=device_id),
+        "fallback_keys": keys.one_time_keys("f", device_id=device_id, fallback=True),
         **more,
     }
 
@@ -109,7 +109,8 @@ async def test_it_outlives_every_session(http: Client, alice: Device) -> None:
         ({"device_keys": None}, 400),
         ({"device_data": "text"}, 400),
         ({"device_data": {"device": "x" * 70_000}}, 413),
-        ({"device_id": "PHONE", "device_keys": keys.device_keys("PHONE")}, 400),
+        (put_away("PHONE"), 400),
+        ({"fallback_keys": keys.one_time_keys("f", device_id="OTHER")}, 400),
         ({"one_time_keys": {"nonsense": "x"}}, 400),
     ],
 )

@@ -198,7 +198,7 @@ async def test_syncs_hear_of_a_deposit_only_if_the_devices_are_others(served: Se
         {"users": {"@eve:eve.example": {}}},
         {"users": {"bob": {}}},
         {"users": {BOB: {"device_keys": {"TAB": {}}}}},
-        {"users": {BOB: {"fallback_keys": {"TAB": {"nonsense": "x"}}}}},
+        {"users": {BOB: {"fallback_keys": []}}},
         {"users": {BOB: {"device_keys": {str(number): {} for number in range(101)}}}},
         {"users": {f"@{number}:bob.example": {} for number in range(11)}},
     ],
@@ -208,6 +208,48 @@ async def test_a_deposit_that_is_wrong_changes_nothing(served: Served, body: Any
     with pytest.raises(errors.HomeserverError):
         await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
     assert served.database.position == position
+
+
+async def test_wrong_keys_of_a_deposit_do_not_take_the_right_ones_with_them(
+    served: Served, alice: Device
+) -> None:
+    signed: dict[str, Any] = {"fallback": True, "user_id": BOB}
+    await take_in(
+        served,
+        one_time_keys={
+            "TAB": keys.one_time_keys("a", user_id=BOB)
+            | {"nonsense": "x", "signed_curve25519:b": "text"},
+            "PAD": 5,
+        },
+        fallback_keys={
+            "TAB": keys.one_time_keys("f", **signed),
+            "PAD": keys.one_time_keys("f", device_id="PAD", **signed),
+            "PEN": keys.one_time_keys("f", device_id="PEN", **signed),
+        },
+        device_keys={
+            "TAB": keys.device_keys("TAB", BOB),
+            "PAD": keys.device_keys("PAD", BOB) | {"signatures": {}},
+            "PEN": keys.device_keys("PEN", BOB, keys=keys.device_keys("PAD", BOB)["keys"]),
+        },
+    )
+    wanted = {BOB: dict.fromkeys(("TAB", "PAD", "PEN"), "signed_curve25519")}
+    first, second = [
+        (await alice.post("/keys/claim", {"one_time_keys": wanted}))["one_time_keys"]
+        for _ in range(2)
+    ]
+    assert first == {BOB: {"TAB": keys.one_time_keys("a", user_id=BOB)}}
+    assert second == {BOB: {"TAB": keys.one_time_keys("f", **signed)}}
+
+
+async def test_a_fallback_key_of_a_deposit_that_its_device_did_not_sign_is_left_out(
+    served: Served, alice: Device
+) -> None:
+    fallback = keys.one_time_keys("f", user_id=BOB)
+    changed = {name: key | {"fallback": True} for name, key in fallback.items()}
+    await take_in(served, fallback_keys={"TAB": changed})
+    assert (await claim(alice))["one_time_keys"] == {}
+    await take_in(served, fallback_keys={"TAB": fallback})
+    assert (await claim(alice))["one_time_keys"] == {BOB: {"TAB": fallback}}
 
 
 async def test_a_server_has_only_so_many_users(served: Served) -> None:

@@ -18,6 +18,7 @@ from homeserver.media import Media
 from homeserver.storage import accounts, encryption, ephemeral, meetings, peers
 from homeserver.storage.meetings import AGREED, Meeting
 from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.testing import device_secrets
 from tests.replication.stack import Server, deliver, settle, take_in
 from tests.replication.test_rooms_of_two import shared_room
 
@@ -25,14 +26,9 @@ Pair = tuple[Server, Server]
 
 
 async def upload_keys(server: Server) -> None:
-    keys = {
-        "user_id": server.user,
-        "device_id": server.requester.device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
-        "keys": {"curve25519:PHONE": "c", "ed25519:PHONE": "e"},
-        "signatures": {},
-    }
-    fallback = {"signed_curve25519:AAAA": {"key": "fallback", "signatures": {}}}
+    device = (server.user, server.requester.device_id)
+    keys = device_secrets.device_keys(*device)
+    fallback = device_secrets.one_time_keys(*device, "AAAA", fallback=True)
     await KeyUploads(server.database, server.clock).upload(server.requester, keys, {}, fallback)
 
 

@@ -8,12 +8,12 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels
+from homeserver.testing import device_secrets
 from homeserver.testing.adversaries import HostilePeer
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
@@ -154,29 +154,19 @@ async def test_state_that_conflicts_with_itself(world: World) -> None:
     assert await carol.state(shared) == state
 
 
-def _one_time_keys(person: Person, count: int) -> dict[str, Any]:
-    signed = {person.user_id: {"ed25519:X": "signature"}}
-    return {
-        f"signed_curve25519:K{number:03}": {"key": f"key {number}", "signatures": signed}
-        for number in range(count)
-    }
-
-
 @simulated
 async def test_claiming_every_key(world: World) -> None:
     alice, bob, carol, _, quiet = await _trio(world)
     device_id = alice.client.device_id
-    device = {
-        "user_id": alice.user_id,
-        "device_id": device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
-        "keys": {f"curve25519:{device_id}": "A" * 43, f"ed25519:{device_id}": "B" * 43},
-        "signatures": {alice.user_id: {f"ed25519:{device_id}": "C" * 86}},
-    }
+    device = (alice.user_id, device_id)
+    names = [f"K{number:03}" for number in range(50)]
     await alice.client.request(
         "POST",
         "/_matrix/client/v3/keys/upload",
-        {"device_keys": device, "one_time_keys": _one_time_keys(alice, 50)},
+        {
+            "device_keys": device_secrets.device_keys(*device),
+            "one_time_keys": device_secrets.one_time_keys(*device, *names),
+        },
     )
     await world.settle()
     with _ceilings(alice.server, commits=600):
