@@ -177,14 +177,27 @@ def _checked_signatures(
     key_shapes.check_signatures(uploaded)
     given: Mapping[str, str] = uploaded.get("signatures", {}).get(signer_id, {})
     have = stored.get("signatures", {}).get(signer_id, {})
-    accepted = [
-        _verified(known, uploaded, signer_id, target, signing_key_id)
-        for signing_key_id in given
-        if given[signing_key_id] != have.get(signing_key_id)
-    ]
     if not given:
         raise errors.InvalidSignature("There is no signature of yours.")
+    accepted = []
+    for signing_key_id in given:
+        if given[signing_key_id] == have.get(signing_key_id):
+            continue
+        if not _may_sign(known, signing_key_id, stored, is_own=user_id == signer_id):
+            raise errors.InvalidSignature("That key may not sign this.")
+        accepted.append(_verified(known, uploaded, signer_id, target, signing_key_id))
     return accepted
+
+
+def _may_sign(known: _Known, signing_key_id: str, stored: JsonObject, *, is_own: bool) -> bool:
+    """The user-signing key signs other people's master keys, the other keys sign one's own.
+
+    Spec: client-server-api#key-and-signature-security
+    """
+    is_for_others = signing_key_id == known.user_signing_id
+    if is_own:
+        return not is_for_others
+    return is_for_others and stored == known.keys["master_keys"].get(stored["user_id"])
 
 
 def _verified(
@@ -194,11 +207,9 @@ def _verified(
     target: tuple[UserId, str],
     signing_key_id: str,
 ) -> Signature:
-    # The user-signing key signs other people's master keys, the other keys sign one's own.
-    is_for_others = signing_key_id == known.user_signing_id
     public = known.signers.get(signing_key_id)
-    if public is None or is_for_others == (target[0] == signer_id):
-        raise errors.InvalidSignature("That key may not sign this.")
+    if public is None:
+        raise errors.InvalidSignature("You have no such key.")
     try:
         signing.verify_json(uploaded, signer_id, signing_key_id, public)
     except errors.BadSignature:

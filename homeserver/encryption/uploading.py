@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from homeserver import errors
-from homeserver.encryption import deposits, key_shapes
+from homeserver.encryption import deposits, key_material, key_shapes
+from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import server_of
 from homeserver.ports import Clock, Requester
@@ -101,9 +102,15 @@ def _save_device_keys(work: UnitOfWork, requester: Requester, keys: bytes) -> bo
         key_shapes.identity_keys(known, device_id) != key_shapes.identity_keys(keys, device_id)
     ):
         raise errors.InvalidParam("This device has other identity keys. Log in as another device.")
+    if known is not None and _signed_part(known) != _signed_part(keys):
+        encryption.delete_signatures_on(work, requester.user_id, [device_id])
     encryption.save_device_keys(work, DeviceKeys(requester.user_id, requester.device_id, keys))
     encryption.mark_device_list_changed(work, requester.user_id, server_of(requester.user_id))
     return True
+
+
+def _signed_part(keys: bytes) -> JsonObject:
+    return key_material.without_signatures(canonical_json.decode(keys))
 
 
 def _device_keys(view: View, requester: Requester) -> bytes | None:

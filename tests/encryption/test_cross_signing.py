@@ -116,6 +116,61 @@ async def test_a_signature_on_another_person_is_shown_to_the_signer_only(
     assert signer("user").public not in repr(deposit)
 
 
+async def test_of_another_person_only_the_master_key_can_be_signed(
+    served: Served, alice: Device
+) -> None:
+    await prepared(alice)
+    master = keys.cross_signing_key("master", "bob", BOB)
+    body = keys.deposit_of_bob(
+        master_key=master, self_signing_key=keys.cross_signing_key("self_signing", "own", BOB)
+    )
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
+    signed = {
+        signer("bob").public: keys.signed_by("user", master),
+        "TAB": keys.signed_by("user", keys.device_keys("TAB", BOB)),
+        signer("own").public: keys.signed_by("user", body["users"][BOB]["self_signing_key"]),
+    }
+    failures = (await alice.post(SIGN, {BOB: signed}))["failures"][BOB]
+    assert {name: one["errcode"] for name, one in failures.items()} == dict.fromkeys(
+        ("TAB", signer("own").public), "M_INVALID_SIGNATURE"
+    )
+    answer = await shown(alice, BOB)
+    assert ALICE in answer["master_keys"][BOB]["signatures"]
+    assert ALICE not in answer["device_keys"][BOB]["TAB"]["signatures"]
+
+
+async def test_the_owner_knows_a_friend_again_whom_she_verified_before_a_revoke(
+    served: Served, alice: Device
+) -> None:
+    await prepared(alice)
+    master = keys.cross_signing_key("master", "bob", BOB)
+    body = keys.deposit_of_bob(master_key=master)
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
+    signed = keys.signed_by("user", master)
+    await alice.post(SIGN, {BOB: {signer("bob").public: signed}})
+    await served.database.write(lambda work: device_keys.forget_peer(work, BOBS))
+    assert (await shown(alice, BOB))["master_keys"] == {}
+    await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, body, 1))
+    assert (await shown(alice, BOB))["master_keys"][BOB] == signed
+
+
+async def test_a_device_stays_verified_when_it_uploads_its_keys_in_another_form(
+    alice: Device,
+) -> None:
+    await prepared(alice)
+    device = keys.signed_by("self", keys.device_keys("PHONE"))
+    await alice.post(SIGN, {ALICE: {"PHONE": device}})
+    own = keys.device_keys("PHONE")
+    of_another = {ALICE: own["signatures"][ALICE] | {"ed25519:ANOTHER": "A" * 86}}
+    await alice.post("/keys/upload", {"device_keys": own | {"signatures": of_another}})
+    signatures = (await shown(alice))["device_keys"][ALICE]["PHONE"]["signatures"][ALICE]
+    assert set(signatures) == {*device["signatures"][ALICE], "ed25519:ANOTHER"}
+    # What is signed is something else now.
+    await alice.post("/keys/upload", {"device_keys": keys.device_keys("PHONE", algorithms=[])})
+    signatures = (await shown(alice))["device_keys"][ALICE]["PHONE"]["signatures"][ALICE]
+    assert set(signatures) == {"ed25519:PHONE"}
+
+
 def wrong_signatures() -> list[tuple[str, JsonObject, str]]:
     device, master = keys.device_keys("PHONE"), keys.whole_set()["master_key"]
     public = signer("master").public

@@ -117,8 +117,7 @@ def signatures_on(view: View, users: Collection[UserId]) -> list[Signature]:
 
 
 def save_device_keys(work: UnitOfWork, keys: DeviceKeys) -> None:
-    """Keep a device's identity keys; signatures on other ones it had mean nothing any more."""
-    _delete_signatures_on(work, keys.user_id, [keys.device_id])
+    """Keep a device's identity keys in place of those it had."""
     work.upsert(device_keys, asdict(keys))
 
 
@@ -130,7 +129,7 @@ def replace_device_keys(work: UnitOfWork, user_id: UserId, keys: Sequence[Device
 
 def delete_device_keys(work: UnitOfWork, user_id: UserId, devices: Sequence[DeviceId]) -> int:
     """Forget devices' identity keys and the signatures on them; how many there were."""
-    _delete_signatures_on(work, user_id, devices)
+    delete_signatures_on(work, user_id, devices)
     deleted = work.execute(
         delete(device_keys).where(
             device_keys.c.user_id == user_id, device_keys.c.device_id.in_(devices)
@@ -160,12 +159,21 @@ def save_signatures(work: UnitOfWork, signatures: Iterable[Signature]) -> None:
     work.upsert_many(key_signatures, [asdict(one) for one in signatures])
 
 
+def delete_signatures_on(work: UnitOfWork, user_id: UserId, key_ids: Collection[str]) -> None:
+    """Forget the separate signatures on a user's keys, because these are not what was signed."""
+    work.execute(
+        delete(key_signatures).where(
+            key_signatures.c.user_id == user_id, key_signatures.c.key_id.in_(key_ids)
+        )
+    )
+
+
 def delete_cross_signing_signatures(
     work: UnitOfWork, user_id: UserId, public_keys: Collection[str]
 ) -> None:
     """Forget the signatures on cross-signing keys that were replaced, and those made with them."""
     key_ids = [f"ed25519:{key}" for key in public_keys]
-    _delete_signatures_on(work, user_id, list(public_keys))
+    delete_signatures_on(work, user_id, public_keys)
     work.execute(
         delete(key_signatures).where(
             key_signatures.c.signer_id == user_id, key_signatures.c.signing_key_id.in_(key_ids)
@@ -232,16 +240,12 @@ def count_users_of_server(view: View, server: ServerName) -> int:
 
 
 def delete_users_of_server(work: UnitOfWork, server: ServerName) -> None:
-    """Forget all identity keys a peer gave us; part of revoking it."""
+    """Forget all identity keys a peer gave us; part of revoking it.
+
+    Separate signatures on them are our owner's, who has looked at these people's keys: they stand
+    again when the same keys come back.
+    """
     its_users = select(device_lists.c.user_id).where(device_lists.c.server_name == server)
-    for table in (device_keys, cross_signing_keys, key_signatures):
+    for table in (device_keys, cross_signing_keys):
         work.execute(delete(table).where(table.c.user_id.in_(its_users)))
     work.execute(delete(device_lists).where(device_lists.c.server_name == server))
-
-
-def _delete_signatures_on(work: UnitOfWork, user_id: UserId, key_ids: Sequence[str]) -> None:
-    work.execute(
-        delete(key_signatures).where(
-            key_signatures.c.user_id == user_id, key_signatures.c.key_id.in_(key_ids)
-        )
-    )
