@@ -23,7 +23,7 @@ from homeserver.matrix.identifiers import (
     DeviceId,
     ServerName,
     UserId,
-    parse_user_id,
+    is_user_id,
     server_of,
 )
 from homeserver.ports import Clock, PeerNetwork, Requester
@@ -58,7 +58,8 @@ class DeviceKeys:
         """Answer for every user asked: from the store, or from a peer that is awake.
 
         A user that is missing makes clients ask again and again; one whose map is empty is taken
-        to have no devices for ever. So a peer's user is either known or its server a failure.
+        to have no devices for ever. So a peer's user is either known or its server a failure; and
+        what is no user ID at all has no devices, rather than that the others get no answer.
 
         Spec: client-server-api#post_matrixclientv3keysquery
         """
@@ -72,6 +73,7 @@ class DeviceKeys:
         answer = self._database.read(
             lambda view: key_material.gather(view, present, requester.user_id)
         )
+        answer["device_keys"] |= {name: {} for name in asked if not is_user_id(name)}
         for user_id, wanted in asked.items():
             devices = answer["device_keys"].get(user_id)
             if wanted and devices:
@@ -245,13 +247,14 @@ def _take_key(
 
 
 def _parse_users(asked: Collection[str]) -> list[UserId]:
+    """The user IDs among what was asked for: one that is none costs the others nothing."""
     if len(asked) > _USERS_LIMIT:
         raise errors.TooLarge("Ask for fewer users at once.")
-    return [parse_user_id(user) for user in asked]
+    return [UserId(user) for user in asked if is_user_id(user)]
 
 
 def parse_claims(asked: Mapping[str, Mapping[str, str]]) -> _Claims:
-    """Which keys are asked for, by user and device, from outside."""
+    """Which keys are asked for, by user and device, from outside; no user ID has none."""
     users = _parse_users(asked)
     return {
         user: {DeviceId(device_id): algorithm for device_id, algorithm in asked[user].items()}
