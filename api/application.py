@@ -29,7 +29,7 @@ _CORS = {
     "Access-Control-Expose-Headers": "Content-Disposition, Retry-After",
 }
 
-# Larger bodies than any client sends, except uploads, which stream.
+# Larger bodies than any client sends, except uploads, which stream, and where a route says so.
 _BODY_LIMIT = 1 << 20
 
 

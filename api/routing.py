@@ -62,6 +62,7 @@ class Route:
     path: str
     handler: Handler
     public: bool
+    body_limit: int | None = None  # bytes, where it is not the application's
 
 
 class Routes:
@@ -75,9 +76,11 @@ class Routes:
         """Answer GET."""
         return self._add("GET", path, public=public)
 
-    def put(self, path: str, *, public: bool = False) -> Callable[[HandlerT], HandlerT]:
+    def put(
+        self, path: str, *, public: bool = False, body_limit: int | None = None
+    ) -> Callable[[HandlerT], HandlerT]:
         """Answer PUT."""
-        return self._add("PUT", path, public=public)
+        return self._add("PUT", path, public=public, body_limit=body_limit)
 
     def post(self, path: str, *, public: bool = False) -> Callable[[HandlerT], HandlerT]:
         """Answer POST."""
@@ -91,10 +94,13 @@ class Routes:
         """Answer DELETE."""
         return self._add("DELETE", path, public=public)
 
-    def _add(self, method: str, path: str, *, public: bool) -> Callable[[HandlerT], HandlerT]:
+    def _add(
+        self, method: str, path: str, *, public: bool, body_limit: int | None = None
+    ) -> Callable[[HandlerT], HandlerT]:
         def register(handler: HandlerT) -> HandlerT:
             self.all.extend(
-                Route(method, prefix + path, handler, public) for prefix in self._prefixes
+                Route(method, prefix + path, handler, public, body_limit)
+                for prefix in self._prefixes
             )
             return handler
 
@@ -137,7 +143,7 @@ class Binder:
         if get_origin(wanted) is Annotated and _FromQuery in get_args(wanted):
             return _query(get_args(wanted)[0])
         if isinstance(wanted, type) and issubclass(wanted, BaseModel):
-            return _body(wanted)
+            return _body(wanted, route.body_limit)
         if wanted in self._services:
             return _constant(self._services[wanted])
         raise TypeError(f"{route.method} {route.path}: nothing provides {name}: {wanted}")
@@ -190,9 +196,10 @@ def _query(model: type[BaseModel]) -> Fill:
     return fill
 
 
-def _body(model: type[BaseModel]) -> Fill:
+def _body(model: type[BaseModel], limit: int | None) -> Fill:
     async def fill(request: web.Request) -> BaseModel:
-        value = await read_json(request)
+        limited = request if limit is None else request.clone(client_max_size=limit)
+        value = await read_json(limited)
         try:
             return model.model_validate(value)
         except ValidationError as error:

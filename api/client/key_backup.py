@@ -20,6 +20,8 @@ from homeserver.ports import Requester
 routes = Routes("/_matrix/client/v3/room_keys", "/_matrix/client/r0/room_keys")
 
 _ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
+# Some clients send all their keys at once; ten thousand take eight million bytes.
+_BODY_LIMIT = 16 << 20
 _Count = Annotated[int, Field(ge=0, lt=1 << 53, strict=True)]
 
 
@@ -111,7 +113,7 @@ async def delete_version(requester: Requester, version: str, backup: KeyBackup) 
     return {}
 
 
-@routes.put("/keys")
+@routes.put("/keys", body_limit=_BODY_LIMIT)
 async def put_all(
     requester: Requester, query: Query[Version], body: RoomsBody, backup: KeyBackup
 ) -> JsonObject:
@@ -125,7 +127,7 @@ async def put_all(
     return await backup.put_keys(requester, query.version, keys)
 
 
-@routes.put("/keys/{room_id}")
+@routes.put("/keys/{room_id}", body_limit=_BODY_LIMIT)
 async def put_room(
     requester: Requester,
     room_id: RoomId,

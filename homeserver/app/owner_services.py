@@ -129,7 +129,7 @@ def _encryption(base: Foundation, outside: Outside) -> list[Any]:
         DeviceKeys(base.database, outside.network, base.clock, name),
         KeyUploads(base.database, base.clock),
         CrossSigning(base.database),
-        KeyBackup(base.database),
+        KeyBackup(base.database, base.config.encryption.max_backup_bytes),
         ToDevice(base.database, base.clock, name),
         Dehydration(base.database, base.clock),
     ]

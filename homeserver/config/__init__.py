@@ -9,6 +9,7 @@ from homeserver.config.loading import ConfigError, default_data_dir, default_pat
 from homeserver.config.settings import (
     Config,
     DatabaseSettings,
+    EncryptionSettings,
     Listener,
     LoggingSettings,
     MediaSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigError",
     "DatabaseSettings",
     "DefaultGrants",
+    "EncryptionSettings",
     "FederationSettings",
     "Listener",
     "LoggingSettings",

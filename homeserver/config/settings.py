@@ -172,6 +172,17 @@ class MediaSettings(Section):
     )
 
 
+class EncryptionSettings(Section):
+    """What clients keep here for their encryption."""
+
+    max_backup_bytes: int = Field(
+        256 * _MEBIBYTE,
+        ge=1,
+        description="Largest backup of room keys, all its versions together, in bytes. Ten "
+        "thousand keys take about ten million.",
+    )
+
+
 class PushSettings(Section):
     """Who may be told that something happened, to wake the owner's telephone."""
 
@@ -250,6 +261,9 @@ class Config(Section):
     )
     rate_limits: RateLimits = Field(RateLimits(), description="How often somebody may try.")
     media: MediaSettings = Field(MediaSettings(), description="Files that clients upload.")
+    encryption: EncryptionSettings = Field(
+        EncryptionSettings(), description="What clients keep here for their encryption."
+    )
     push: PushSettings = Field(
         PushSettings(),
         description="Who may be told that something happened, to wake the owner's telephone.",

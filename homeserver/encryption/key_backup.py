@@ -21,9 +21,13 @@ __all__ = ["BackupKey", "KeyBackup", "Where", "to_json"]
 
 # Longer numbers do not fit the column.
 _DIGITS_LIMIT = 15
-# A session takes about 800 bytes; somebody who talks a lot has some ten thousand in a few years.
-SESSIONS_LIMIT = 500_000
 SESSION_BYTES_LIMIT = 65_536
+_AUTH_DATA_LIMIT = 65_536
+_NAME_LIMIT = 255
+_FULL = "The key backup is full. Delete versions of it that you do not need any more."
+
+# What was measured of a user's backups: the state they were in, and their bytes.
+_Measured = tuple[encryption.BackupsState, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,15 @@ class Where:
 
 
 class KeyBackup:
-    """The owner's key backup and its versions."""
+    """The owner's key backup and its versions, which share one quota.
 
-    def __init__(self, database: Database) -> None:
+    A session takes about a kibibyte; somebody who talks a lot has ten thousand in a few years.
+    """
+
+    def __init__(self, database: Database, quota_bytes: int) -> None:
         self._database = database
+        self._quota = quota_bytes
+        self._measured: dict[UserId, _Measured] = {}
 
     async def create_version(
         self, requester: Requester, algorithm: str, auth_data: JsonObject
@@ -48,11 +57,13 @@ class KeyBackup:
 
         Spec: client-server-api#post_matrixclientv3room_keysversion
         """
-        raw = to_json(auth_data)
-        version = await self._database.write(
-            lambda work: encryption.save_backup(work, requester.user_id, algorithm, raw)
-        )
-        return str(version)
+        raw = _auth_data(auth_data)
+
+        def save(work: UnitOfWork) -> int:
+            self._make_room(work, requester.user_id, len(raw))
+            return encryption.save_backup(work, requester.user_id, algorithm, raw)
+
+        return str(await self._database.write(save))
 
     def find_version(self, requester: Requester, version: str | None) -> JsonObject:
         """Describe one backup, or the current one.
@@ -80,12 +91,13 @@ class KeyBackup:
 
         Spec: client-server-api#put_matrixclientv3room_keysversionversion
         """
-        raw = to_json(auth_data)
+        raw = _auth_data(auth_data)
 
         def save(work: UnitOfWork) -> None:
             backup = _load(work, requester.user_id, version)
             if backup.algorithm != algorithm:
                 raise errors.InvalidParam("The algorithm does not match.")
+            self._make_room(work, requester.user_id, len(raw) - len(backup.auth_data))
             encryption.save_auth_data(work, requester.user_id, backup.version, raw)
 
         await self._database.write(save)
@@ -109,11 +121,13 @@ class KeyBackup:
     ) -> JsonObject:
         """Add keys to the current backup, where they are better than what it holds.
 
+        Where they do not fit, none of them is kept, and whatever was kept before stays.
+
         Spec: client-server-api#put_matrixclientv3room_keyskeys
         """
         user_id, offered = requester.user_id, list(keys)
-        if any(len(one.session) > SESSION_BYTES_LIMIT for one in offered):
-            raise errors.TooLarge("One of the keys is too large for the backup.")
+        if any(_is_too_large(one) for one in offered):
+            raise errors.TooLarge("One of the keys, or its name, is too large for the backup.")
 
         def save(work: UnitOfWork) -> JsonObject:
             backup = _load(work, user_id, version)
@@ -122,13 +136,12 @@ class KeyBackup:
                 raise errors.WrongBackupVersion(current_version=str(current.version))
             held = _held(work, user_id, backup.version, offered)
             better = [one for one in offered if _is_better(one, held.get(_place(one)))]
-            encryption.save_backup_keys(work, user_id, backup.version, better)
             if better:
+                size = self._make_room(work, user_id, _growth(better, held))
+                encryption.save_backup_keys(work, user_id, backup.version, better)
                 encryption.touch_backup(work, user_id, backup.version)
-            summary = _summary(work, user_id, version)
-            if len(held) < len(offered) and summary["count"] > SESSIONS_LIMIT:
-                raise errors.TooLarge(f"The backup is full: it holds {SESSIONS_LIMIT} keys.")
-            return summary
+                self._remember(work, user_id, size)
+            return _summary(work, user_id, version)
 
         return await self._database.write(save)
 
@@ -166,6 +179,28 @@ class KeyBackup:
             return _summary(work, requester.user_id, where.version)
 
         return await self._database.write(delete)
+
+    def _make_room(self, work: UnitOfWork, user_id: UserId, growth: int) -> int:
+        """How large a user's backups will be; raises where they grow and do not fit any more."""
+        size = self._size(work, user_id) + growth
+        if growth > 0 and size > self._quota:
+            raise errors.TooLarge(_FULL)
+        return size
+
+    def _size(self, view: View, user_id: UserId) -> int:
+        """How many bytes a user's backups take.
+
+        To measure them is to read all of them, so it is done only if they are in another state
+        than the one that was remembered.
+        """
+        state, size = self._measured.get(user_id, (None, 0))
+        if state == encryption.state_of_backups(view, user_id):
+            return size
+        return encryption.measure_backups(view, user_id)
+
+    def _remember(self, work: UnitOfWork, user_id: UserId, size: int) -> None:
+        measured = encryption.state_of_backups(work, user_id), size
+        work.at_commit(lambda: self._measured.update({user_id: measured}))
 
 
 def _number(version: str) -> int:
@@ -206,6 +241,16 @@ def _held(
     return held
 
 
+def _growth(better: list[BackupKey], held: Mapping[tuple[str, str], BackupKey]) -> int:
+    replaced = [held[_place(one)] for one in better if _place(one) in held]
+    return sum(map(encryption.weight, better)) - sum(map(encryption.weight, replaced))
+
+
+def _is_too_large(key: BackupKey) -> bool:
+    names = len(key.room_id.encode()), len(key.session_id.encode())
+    return len(key.session) > SESSION_BYTES_LIMIT or max(names) > _NAME_LIMIT
+
+
 def _place(key: BackupKey) -> tuple[str, str]:
     return key.room_id, key.session_id
 
@@ -222,6 +267,13 @@ def _is_better(offered: BackupKey, held: BackupKey | None) -> bool:
         offered.first_message_index,
         offered.forwarded_count,
     ) < (not held.is_verified, held.first_message_index, held.forwarded_count)
+
+
+def _auth_data(value: JsonObject) -> bytes:
+    raw = to_json(value)
+    if len(raw) > _AUTH_DATA_LIMIT:
+        raise errors.TooLarge("What the backup says about its key is too large.")
+    return raw
 
 
 def to_json(value: JsonObject) -> bytes:

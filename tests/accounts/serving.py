@@ -61,6 +61,7 @@ BOBS = ServerName("bob.example")
 PASSWORD = "correct horse"
 PASSWORD_HASH = passwords.hash_at_once(PASSWORD)
 V3 = "/_matrix/client/v3"
+BACKUP_QUOTA = 600_000
 GATEWAY = "https://push.example/_matrix/push/v1/notify"
 
 MODULES = (
@@ -157,7 +158,7 @@ class Served:
                 KeyUploads(self.database, self.clock),
                 DeviceKeys(self.database, self.peers, self.clock, HOME),
                 CrossSigning(self.database),
-                KeyBackup(self.database),
+                KeyBackup(self.database, BACKUP_QUOTA),
                 ToDevice(self.database, self.clock, HOME),
                 Dehydration(self.database, self.clock),
                 versions.BaseUrl(None),

@@ -174,6 +174,19 @@ def test_a_key_backup(alice: Device) -> None:
     assert alice.refused("GET", "/room_keys/version") == NOT_FOUND
 
 
+def test_ten_thousand_keys_are_backed_up_at_once(alice: Device) -> None:
+    version = alice.call("POST", "/room_keys/version", BACKUP)["version"]
+    session = KEY | {"session_data": {"ciphertext": "x" * 700}}
+    in_room = {"sessions": {f"session {number}": session for number in range(10_000)}}
+    path = f"/room_keys/keys?version={version}"
+    assert alice.call("PUT", path, {"rooms": {"!x:y": in_room}})["count"] == 10_000
+    assert len(alice.call("GET", path)["rooms"]["!x:y"]["sessions"]) == 10_000
+    too_many = {"rooms": {"!x:y": in_room, "!y:y": in_room, "!z:y": in_room}}
+    assert alice.refused("PUT", path, too_many) == (413, "M_TOO_LARGE")
+    elsewhere = {"device_keys": {}, "unknown": "x" * (1 << 20)}
+    assert alice.refused("POST", "/keys/query", elsewhere) == (413, "M_TOO_LARGE")
+
+
 def cross_signing_set(user_id: str, name: str) -> dict[str, Any]:
     user = UserId(user_id)
     master = f"{name} master"

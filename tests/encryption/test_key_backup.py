@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
-from homeserver.encryption import key_backup
 from homeserver.matrix.canonical_json import JsonObject
-from tests.accounts.serving import Device
+from homeserver.matrix.identifiers import RoomId
+from homeserver.storage import encryption
+from homeserver.storage.encryption import BackupKey
+from tests.accounts.serving import BACKUP_QUOTA, Device
 
 ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
 ROOM, SESSION = "!room:alice.example", "session/+1"
@@ -164,24 +167,54 @@ async def test_the_version_must_be_named(alice: Device, version: str) -> None:
     assert (await alice.ask("PUT", f"/room_keys/keys{PLACE}", key()))[0] == 400
 
 
-async def test_a_full_backup_says_so_and_keeps_what_it_has(
-    alice: Device, version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(key_backup, "SESSIONS_LIMIT", 1)
-    monkeypatch.setattr(key_backup, "SESSION_BYTES_LIMIT", 100)
-    path = f"/room_keys/keys/!r:alice.example/{{}}?version={version}"
-    body = {
-        "first_message_index": 5,
-        "forwarded_count": 0,
-        "is_verified": False,
-        "session_data": {"a": 1},
-    }
-    await alice.put(path.format("first"), body)
-    status, answer = await alice.ask("PUT", path.format("second"), body)
+def sessions(*names: str, weight: int = 10_000, verified: bool = False) -> JsonObject:
+    """Keys that each take so many bytes of the backup."""
+    one = BackupKey(RoomId(ROOM), "", 0, 0, verified, orjson.dumps({"ciphertext": ""}))
+    padding = "x" * (weight - encryption.weight(one))
+    filled = key(verified=verified) | {"session_data": {"ciphertext": padding}}
+    return {"sessions": dict.fromkeys(names, filled)}
+
+
+async def test_a_full_backup_says_so_and_keeps_what_it_has(alice: Device, version: str) -> None:
+    path = f"/room_keys/keys/!r:alice.example?version={version}"
+    names = [str(number) for number in range(BACKUP_QUOTA // 10_000)]
+    held = await alice.put(path, sessions(*names[1:]))
+    status, answer = await alice.ask("PUT", path, sessions("a", "b", weight=9_000))
     assert (status, answer["errcode"]) == (413, "M_TOO_LARGE")
+    assert (await alice.get("/room_keys/version"))["etag"] == held["etag"]
+    assert (await alice.put(path, sessions("a", weight=9_000)))["count"] == held["count"] + 1
     # A better key for what is there is still taken.
-    assert (await alice.put(path.format("first"), body | {"is_verified": True}))["count"] == 1
-    large = body | {"session_data": {"a": "x" * 200}}
-    status, answer = await alice.ask("PUT", path.format("first"), large)
+    better = sessions(names[1], verified=True)
+    assert (await alice.put(path, better))["count"] == held["count"] + 1
+    assert (await alice.get(path))["sessions"][names[1]]["is_verified"] is True
+
+
+async def test_all_versions_share_the_room_until_one_is_deleted(
+    alice: Device, version: str
+) -> None:
+    path = "/room_keys/keys/!r:alice.example?version="
+    names = [str(number) for number in range(BACKUP_QUOTA * 2 // 3 // 10_000)]
+    await alice.put(path + version, sessions(*names))
+    second = await begin(alice)
+    status, answer = await alice.ask("PUT", path + second, sessions(*names))
     assert (status, answer["errcode"]) == (413, "M_TOO_LARGE")
-    assert (await alice.get(path.format("first")))["is_verified"] is True
+    assert await alice.ask("DELETE", f"/room_keys/version/{version}") == (200, {})
+    kept = await alice.put(path + second, sessions(*names))
+    assert kept["count"] == len(names)
+
+
+async def test_a_key_and_what_is_said_about_it_have_their_bounds(
+    alice: Device, version: str
+) -> None:
+    path = f"/room_keys/keys/!r:alice.example?version={version}"
+    large = {"algorithm": ALGORITHM, "auth_data": {"public_key": "x" * 70_000}}
+    for method, where, body in (
+        ("PUT", path, sessions("a", weight=70_000)),
+        ("PUT", path, sessions("a" * 256)),
+        ("POST", "/room_keys/version", large),
+        ("PUT", f"/room_keys/version/{version}", large),
+    ):
+        status, answer = await alice.ask(method, where, body)
+        assert (status, answer["errcode"]) == (413, "M_TOO_LARGE")
+    assert (await alice.get("/room_keys/version"))["auth_data"] == {"public_key": "abc"}
+    assert await alice.get(path) == {"sessions": {}}

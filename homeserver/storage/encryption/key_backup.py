@@ -48,6 +48,13 @@ backup_keys = Table(
 )
 
 
+# What a key takes beside itself: its names twice, in the table and in its index.
+_ROW_BYTES = 256
+
+# Version, etag and length of the auth data of each backup; another one after each change.
+BackupsState = list[tuple[int, int, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Backup:
     """One version of the backup, without its keys."""
@@ -80,6 +87,15 @@ _DELETED = select(backups.c.version).where(
     backups.c.user_id == bindparam("user_id"),
     backups.c.version == bindparam("version"),
     backups.c.is_deleted.is_(True),
+)
+
+_STATE = (
+    select(backups.c.version, backups.c.etag, func.length(backups.c.auth_data))
+    .where(backups.c.user_id == bindparam("user_id"), backups.c.is_deleted.is_(False))
+    .order_by(backups.c.version)
+)
+_KEY_BYTES = select(func.sum(func.length(backup_keys.c.session) + _ROW_BYTES)).where(
+    backup_keys.c.user_id == bindparam("user_id")
 )
 
 
@@ -150,6 +166,22 @@ def count_backup_keys(view: View, user_id: UserId, version: int) -> int:
         .where(backup_keys.c.user_id == user_id, backup_keys.c.version == version)
     )
     return int(view.scalar(counted))
+
+
+def state_of_backups(view: View, user_id: UserId) -> BackupsState:
+    """Tells whether anything in a user's backups changed."""
+    return [(row[0], row[1], row[2]) for row in view.all(_STATE, {"user_id": user_id})]
+
+
+def measure_backups(view: View, user_id: UserId) -> int:
+    """How many bytes all versions of a user's backup take."""
+    described = sum(length for _, _, length in state_of_backups(view, user_id))
+    return described + int(view.scalar(_KEY_BYTES, {"user_id": user_id}) or 0)
+
+
+def weight(key: BackupKey) -> int:
+    """How many bytes a key takes in a backup."""
+    return len(key.session) + _ROW_BYTES
 
 
 def load_backup_keys(
