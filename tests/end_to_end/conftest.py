@@ -1,6 +1,7 @@
 """Servers and clients for the tests that run real processes."""
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -101,10 +102,12 @@ def with_nio(stack: AsyncExitStack, tmp_path: Path) -> WithNio:
 
 @pytest.fixture
 def with_js(stack: AsyncExitStack) -> WithJs:
-    """Log a matrix-js-sdk client in at a server; skips where node or npm is missing."""
+    """Log a matrix-js-sdk client in at a server; skips where it cannot be had, but never in CI."""
     try:
         js_client.folder_with_library()
     except js_client.NodeMissing as reason:
+        if js_client.is_needed(os.environ):
+            raise
         pytest.skip(str(reason))
 
     async def log_in(server: Server) -> JsClient:
