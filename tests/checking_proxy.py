@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from homeserver.testing import processes
+from homeserver.testing.processes import Server
 
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,26 @@ class Seen:
         with urllib.request.urlopen(f"{self.url}/_specproxy/report", timeout=10) as answer:
             report: dict[str, Any] = json.load(answer)
         return report
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedServer:
+    """What a client that logs in needs of a server, seen through the proxy."""
+
+    server: Server
+    seen: Seen
+
+    @property
+    def url(self) -> str:
+        return self.seen.url
+
+    @property
+    def user(self) -> str:
+        return self.server.user
+
+    @property
+    def password(self) -> str:
+        return self.server.password
 
 
 def exists() -> bool:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from homeserver.testing import processes
 from homeserver.testing.client import Client
 from homeserver.testing.encrypted_client import NioClient, nio_client
 from homeserver.testing.processes import Server
+from tests import checking_proxy
+from tests.checking_proxy import CheckedServer
 from tests.end_to_end import js_client
 from tests.end_to_end.js_client import JsClient
 
@@ -73,6 +76,24 @@ def friends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with processes.running(alice, bob):
         processes.connect(alice, bob)
         yield Pair(alice, bob)
+
+
+@pytest.fixture
+def checked_friends(friends: Pair) -> Iterator[Any]:
+    """The same, seen through checking proxies where there is one beside the checkout.
+
+    In the end no answer may have had another form than the specification gives it.
+    """
+    with (
+        checking_proxy.checking(friends.alice.url) as alice,
+        checking_proxy.checking(friends.bob.url) as bob,
+    ):
+        checked: list[Any] = [
+            CheckedServer(friends.alice, alice),
+            CheckedServer(friends.bob, bob),
+        ]
+        yield Pair(*checked)
+        assert [*alice.violations(), *bob.violations()] == []
 
 
 WithNio = Callable[[Server], Awaitable[NioClient]]

@@ -52,11 +52,14 @@ class NioVerification:
         await self._client.accept_key_verification(sas.transaction_id)
 
     async def words(self) -> list[str]:
-        """What to compare; nio 0.26 itself takes the indices of the words for bytes."""
+        """What to compare; nio 0.26 itself takes the indices of the words for bytes.
+
+        The pictures stand for them: nio calls three of them by other words than the specification.
+        """
         sas = await self._sas()
         await eventually(lambda: sas.established_sas, "the other's key")
         indices = sas.established_sas.bytes(sas._extra_info).emoji_indices
-        return [sas.emoji[index][1] for index in indices]
+        return [sas.emoji[index][0].replace("\N{VARIATION SELECTOR-16}", "") for index in indices]
 
     async def confirm(self) -> None:
         """They are the same."""

@@ -33,11 +33,11 @@ async def verify(asking: JsClient, asked: JsClient) -> None:
 
 
 async def test_people_on_two_servers_verify_each_other_in_a_room_to_devices_and_by_a_code(
-    friends: Pair, with_js: WithJs
+    checked_friends: Pair, with_js: WithJs
 ) -> None:
-    alice, bob = await with_js(friends.alice), await with_js(friends.bob)
-    await alice.does("setUpKeys", friends.alice.password)
-    await bob.does("setUpKeys", friends.bob.password)
+    alice, bob = await with_js(checked_friends.alice), await with_js(checked_friends.bob)
+    await alice.does("setUpKeys", checked_friends.alice.password)
+    await bob.does("setUpKeys", checked_friends.bob.password)
     room_id = await talk(alice, bob)
     tablet = await bob.does("deviceId")
     await alice.does("knowsDevice", bob.user_id, tablet)
@@ -52,7 +52,7 @@ async def test_people_on_two_servers_verify_each_other_in_a_room_to_devices_and_
     await bob.does("seesUserVerified", alice.user_id)
 
     # Whoever starts anew is somebody else until he was compared again.
-    await bob.does("resetCrossSigning", friends.bob.password)
+    await bob.does("resetCrossSigning", checked_friends.bob.password)
     await alice.does("seesUserNotVerified", bob.user_id)
     await alice.does("askInRoom", bob.user_id, room_id)
     await bob.does("acceptRequest")
@@ -65,10 +65,10 @@ async def test_people_on_two_servers_verify_each_other_in_a_room_to_devices_and_
 
 
 async def test_a_new_device_restores_every_room_key_and_reads_what_came_while_none_was_there(
-    friends: Pair, with_js: WithJs
+    checked_friends: Pair, with_js: WithJs
 ) -> None:
-    alice, phone = await with_js(friends.alice), await with_js(friends.bob)
-    key = await phone.does("setUpKeys", friends.bob.password)
+    alice, phone = await with_js(checked_friends.alice), await with_js(checked_friends.bob)
+    key = await phone.does("setUpKeys", checked_friends.bob.password)
     room_id = await talk(alice, phone)
     await phone.does("dehydrate", None)
     sessions = await phone.does("exportedSessions")
@@ -77,7 +77,7 @@ async def test_a_new_device_restores_every_room_key_and_reads_what_came_while_no
     await alice.does("knowsDehydrated", phone.user_id)
     await person.say(alice, room_id, "while nobody was there")
 
-    laptop = await with_js(friends.bob)
+    laptop = await with_js(checked_friends.bob)
     restored = await laptop.does("restoreBackup", key)
     assert restored["imported"] == restored["total"] == len(sessions)
     assert await laptop.does("exportedSessions") == sessions
@@ -90,10 +90,12 @@ async def test_a_new_device_restores_every_room_key_and_reads_what_came_while_no
     )
 
 
-async def test_who_is_invited_reads_what_was_said_before(friends: Pair, with_js: WithJs) -> None:
-    alice, bob = await with_js(friends.alice), await with_js(friends.bob)
-    await alice.does("setUpKeys", friends.alice.password)
-    await bob.does("setUpKeys", friends.bob.password)
+async def test_who_is_invited_reads_what_was_said_before(
+    checked_friends: Pair, with_js: WithJs
+) -> None:
+    alice, bob = await with_js(checked_friends.alice), await with_js(checked_friends.bob)
+    await alice.does("setUpKeys", checked_friends.alice.password)
+    await bob.does("setUpKeys", checked_friends.bob.password)
     await talk(alice, bob)  # so that they know each other's keys
     room_id = await alice.create_encrypted_room("before", [])
     await person.say(alice, room_id, "said before he came")

@@ -9,8 +9,10 @@ from tests.end_to_end.conftest import Pair, WithClient, WithJs, WithNio
 from tests.end_to_end.nio_keys import NioVerification
 
 
-async def test_two_nio_users_on_two_servers_compare_words(friends: Pair, with_nio: WithNio) -> None:
-    alice, bob = await with_nio(friends.alice), await with_nio(friends.bob)
+async def test_two_nio_users_on_two_servers_compare_words(
+    checked_friends: Pair, with_nio: WithNio
+) -> None:
+    alice, bob = await with_nio(checked_friends.alice), await with_nio(checked_friends.bob)
     room_id = await alice.create_encrypted_room("talk", [bob.user_id])
     await bob.join(room_id)
     await alice.sees_member(room_id, bob.user_id)
@@ -31,9 +33,9 @@ async def test_two_nio_users_on_two_servers_compare_words(friends: Pair, with_ni
 
 @pytest.mark.node
 async def test_a_nio_user_and_a_js_sdk_user_compare_words(
-    friends: Pair, with_nio: WithNio, with_js: WithJs
+    checked_friends: Pair, with_nio: WithNio, with_js: WithJs
 ) -> None:
-    alice, bob = await with_js(friends.alice), await with_nio(friends.bob)
+    alice, bob = await with_js(checked_friends.alice), await with_nio(checked_friends.bob)
     room_id = await alice.create_encrypted_room("talk", [bob.user_id])
     await bob.join(room_id)
     await alice.sees_member(room_id, bob.user_id)
@@ -53,11 +55,28 @@ async def test_a_nio_user_and_a_js_sdk_user_compare_words(
     assert await alice.does("isDeviceVerified", bob.user_id, bob.device_id)
 
 
-async def test_a_new_nio_device_restores_every_room_key(
-    friends: Pair, with_nio: WithNio, with_client: WithClient, tmp_path: Path
+@pytest.mark.node
+async def test_a_nio_user_reads_and_writes_on_when_a_js_sdk_user_starts_anew(
+    checked_friends: Pair, with_nio: WithNio, with_js: WithJs
 ) -> None:
-    alice, phone = await with_nio(friends.alice), await with_nio(friends.bob)
-    api = await with_client(friends.bob)
+    alice, bob = await with_js(checked_friends.alice), await with_nio(checked_friends.bob)
+    await alice.does("setUpKeys", checked_friends.alice.password)
+    room_id = await alice.create_encrypted_room("talk", [bob.user_id])
+    await bob.join(room_id)
+    await alice.sees_member(room_id, bob.user_id)
+    await person.chat(alice, bob, room_id, 1)
+    await alice.does("resetCrossSigning", checked_friends.alice.password)
+    await person.say(alice, room_id, "with other keys")
+    assert (await bob.hears(room_id, "with other keys")).was_encrypted
+    await person.say(bob, room_id, "as before")
+    assert (await alice.hears(room_id, "as before")).was_encrypted
+
+
+async def test_a_new_nio_device_restores_every_room_key(
+    checked_friends: Pair, with_nio: WithNio, with_client: WithClient, tmp_path: Path
+) -> None:
+    alice, phone = await with_nio(checked_friends.alice), await with_nio(checked_friends.bob)
+    api = await with_client(checked_friends.bob)
     said = []
     for number in range(3):
         room_id = await alice.create_encrypted_room(f"room {number}", [phone.user_id])
@@ -69,7 +88,7 @@ async def test_a_new_nio_device_restores_every_room_key(
     key = await nio_keys.back_up(phone, api, tmp_path)
     await phone.log_out()
 
-    laptop = await with_nio(friends.bob)
+    laptop = await with_nio(checked_friends.bob)
     for room_id in said:
         await laptop.knows(room_id)
         assert await laptop.readable(room_id) == ([], 2)

@@ -5,39 +5,15 @@ the checkout (`*/tools/specproxy.py`) these tests are skipped.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from homeserver.testing.processes import Server
 from tests import checking_proxy
-from tests.checking_proxy import Seen
+from tests.checking_proxy import CheckedServer
 from tests.end_to_end import test_one_server as stories
 from tests.end_to_end.conftest import WithJs, WithNio
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A server seen through the checking proxy."""
-
-    server: Server
-    seen: Seen
-
-    @property
-    def url(self) -> str:
-        return self.seen.url
-
-    @property
-    def user(self) -> str:
-        return self.server.user
-
-    @property
-    def password(self) -> str:
-        return self.server.password
-
-    def violations(self) -> list[str]:
-        return self.seen.violations(of_endpoints=11)
 
 
 @pytest.fixture
@@ -45,14 +21,14 @@ def checked(server: Server) -> Iterator[Any]:
     if not checking_proxy.exists():
         pytest.skip("no checking proxy beside the checkout")
     with checking_proxy.checking(server.url) as seen:
-        yield Checked(server, seen)
+        yield CheckedServer(server, seen)
 
 
 async def test_nio_gets_only_answers_of_the_specified_form(checked: Any, with_nio: WithNio) -> None:
     phone, laptop = await with_nio(checked), await with_nio(checked)
     await stories.talk_from_two_devices(phone, laptop)
     await stories.share_files(phone, laptop)
-    assert checked.violations() == []
+    assert checked.seen.violations(of_endpoints=11) == []
 
 
 @pytest.mark.node
@@ -62,4 +38,4 @@ async def test_js_sdk_gets_only_answers_of_the_specified_form(
     phone, laptop = await with_js(checked), await with_js(checked)
     await stories.talk_from_two_devices(phone, laptop)
     await stories.share_files(phone, laptop)
-    assert checked.violations() == []
+    assert checked.seen.violations(of_endpoints=11) == []
