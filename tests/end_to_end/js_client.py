@@ -61,9 +61,22 @@ def _find_library() -> Path | NodeMissing | NotInstalled:
         if mistake:
             kind = NotInstalled if _run_npm(cache, _PING_LIMIT_S, "ping") is None else NodeMissing
             return kind(f"npm could not install matrix-js-sdk: {mistake}")
-    for script in _SCRIPTS.glob("*.mjs"):
-        shutil.copy(script, folder)
-    return folder
+    return _place_scripts(folder)
+
+
+def _place_scripts(folder: Path) -> Path:
+    """A folder of their own below the library, so that another checkout's tests may run beside."""
+    scripts = sorted(_SCRIPTS.glob("*.mjs"))
+    content = b"".join(script.read_bytes() for script in scripts)
+    place = folder / sha256(content).hexdigest()[:12]
+    if not place.is_dir():
+        beside = Path(tempfile.mkdtemp(dir=folder))
+        for script in scripts:
+            shutil.copy(script, beside)
+        with contextlib.suppress(OSError):  # another process was faster
+            beside.rename(place)
+        shutil.rmtree(beside, ignore_errors=True)
+    return place
 
 
 def _install(cache: Path, folder: Path) -> str | None:

@@ -96,6 +96,8 @@ export function calls(tools) {
 
     async restoreBackup(recoveryKey) {
       secretKey = decodeRecoveryKey(recoveryKey);
+      // The library takes private keys only where it has asked for the public ones.
+      await crypto().userHasCrossSigningKeys(tools.client().getUserId(), true);
       await crypto().bootstrapCrossSigning({});
       await crypto().loadSessionBackupPrivateKeyFromSecretStorage();
       await crypto().checkKeyBackupAndEnable();
