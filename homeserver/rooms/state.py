@@ -1,6 +1,6 @@
 """The state of a room now, after some events, and as the auth rules want to see it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from homeserver import errors
 from homeserver.matrix import auth_rules, server_acl, state_resolution
@@ -96,7 +96,7 @@ def at_ends(view: View, room: Room, ends: Sequence[EventId]) -> StateMap:
     found = events.load_events(view, ends)
     known = {one.state_after for one in found.values() if one.state_after is not None}
     maps = [room_state.load_state(view, state_id) for state_id in sorted(known)]
-    return state_resolution.resolve(room_version(room.version_id), maps, _fetching(view, None))
+    return state_resolution.resolve(room_version(room.version_id), maps, _Lookup(view, maps, None))
 
 
 def resolve(
@@ -111,7 +111,7 @@ def resolve(
     if len(distinct) == 1:
         return distinct[0]
     maps = [room_state.load_state(work, state_id) for state_id in distinct]
-    resolved = state_resolution.resolve(version, maps, _fetching(work, arriving))
+    resolved = state_resolution.resolve(version, maps, _Lookup(work, maps, arriving))
     return room_state.save_resolved(work, room_id, distinct[0], resolved)
 
 
@@ -135,17 +135,35 @@ def state_after(work: UnitOfWork, room_id: RoomId, prev_events: Sequence[EventId
     return resolve(work, room_id, version, sorted(after))
 
 
-def _fetching(view: View, arriving: Event | None) -> Callable[[EventId], Event]:
-    fetched: dict[EventId, Event] = {}
-    if arriving is not None:
-        fetched[arriving.event_id] = arriving
+class _Lookup:
+    """Finds the events of a resolution, as few statements at a time as their citations allow.
 
-    def fetch(event_id: EventId) -> Event:
-        if event_id not in fetched:
-            found = events.load_bodies(view, (event_id,))
-            if event_id not in found:
+    What was read cites what is asked for next. So whoever asks for one that is not here gets it
+    together with everything that was cited and not read yet: a generation of the auth chains.
+    """
+
+    def __init__(self, view: View, states: Sequence[StateMap], arriving: Event | None) -> None:
+        self._view = view
+        self._found: dict[EventId, Event] = {}
+        self._cited = _differing(states)
+        if arriving is not None:
+            self._note({arriving.event_id: arriving})
+
+    def __call__(self, event_id: EventId) -> Event:
+        if event_id not in self._found:
+            self._cited.add(event_id)
+            self._note(events.load_bodies(self._view, self._cited))
+            if event_id not in self._found:
                 raise MissingEvents((event_id,))
-            fetched[event_id] = found[event_id]
-        return fetched[event_id]
+        return self._found[event_id]
 
-    return fetch
+    def _note(self, found: Mapping[EventId, Event]) -> None:
+        self._found |= found
+        cited = {one for event in found.values() for one in event.auth_events}
+        self._cited = cited - self._found.keys()
+
+
+def _differing(states: Sequence[StateMap]) -> set[EventId]:
+    """Events that some of these states hold and others do not."""
+    held = [set(one.values()) for one in states]
+    return set().union(*held) - held[0].intersection(*held)
