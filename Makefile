@@ -36,7 +36,7 @@ format: $(VENV)/.develops  ## Put the code into its one form
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-bench: $(VENV)/.develops  ## Measure one server and two
+bench: $(VENV)/.develops  ## Measure one server, two and large rooms; fails where a bound is missed
 	$(BIN)/python -m tests.benchmark
 
 simulate: $(VENV)/.develops  ## Run several servers in one process through loss, delay and crashes

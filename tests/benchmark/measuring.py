@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -59,7 +59,7 @@ def _cpu(servers: tuple[Server, ...]) -> float:
     return sum(server.cpu_seconds() for server in servers)
 
 
-def print_table(title: str, rows: list[Row]) -> None:
+def print_table(title: str, rows: Sequence[Row]) -> None:
     """Print rows under their heads; a row that missed what was asked for is marked."""
     heads = Row("", "wall", "CPU of the server", "asked for", "Synapse 1.163")
     print(f"\n{title}\n")
@@ -68,6 +68,16 @@ def print_table(title: str, rows: list[Row]) -> None:
             f"{row.name:<38}{row.measured:>18}{row.cpu:>20}{row.wanted:>16}{row.synapse:>16}"
             f"{_verdict(row.is_met)}"
         )
+
+
+def missed(tables: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Every row that missed what was asked for: its table, its name, both values."""
+    return [
+        f"{title}: {row.name.strip()}: {row.measured}, asked for {row.wanted}"
+        for title, rows in tables.items()
+        for row in rows
+        if row.is_met is False
+    ]
 
 
 def _verdict(is_met: bool | None) -> str:

@@ -5,10 +5,8 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from homeserver.matrix import events, state_resolution
 from homeserver.matrix.canonical_json import JsonObject
@@ -24,17 +22,15 @@ from homeserver.storage import room_state
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork
 from homeserver.storage.wake_ups import WakeUps
-from homeserver.testing import processes
-from homeserver.testing.processes import Server
+from tests.benchmark import joining
 from tests.benchmark.crowd import BEGAN_MS, Crowd
 from tests.benchmark.measuring import MS, Row, ms
-from tests.benchmark.one_server import logged_in
 from tests.unit.matrix.histories import ALICE, BOB, History, State, open_room
 
 HISTORY, CONFLICTED, WANTED_MS = 10_000, 200, 150
 SERVERS = 50
 MEMBERS, SAID, WANTED_BYTES = 2_000, 10_000, 3 * 1024
-JOINED_SAID, WANTED_S = 5_000, 3.0
+JOINED_SAID, WANTED_S, OLD = 5_000, 3.0, 1_001
 NONE: frozenset[EventId] = frozenset()
 _A_BATCH = 2_000
 
@@ -174,40 +170,25 @@ def public_room(work: UnitOfWork, version_id: str = "12") -> RoomId:
 
 async def _joining() -> list[Row]:
     """Bob joins, over loopback, a room of Alice's that has 50 servers and 5,000 events."""
-    async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-        environment = {"HOMESERVER__FEDERATION__STRANGERS_IN_ROOMS": "accept"}
-        first, second = (
-            Server(directory=directory / user, user=user, environment=environment)
-            for user in ("alice", "bob")
-        )
-        stack.enter_context(processes.running(first, second))
-        processes.connect(first, second)
-        async with logged_in(first) as alice:
-            room_id = RoomId(await alice.create_room(preset="public_chat"))
-        first.stop()
-        await _crowd_in(first, room_id)
-        first.start()
-        bob = await stack.enter_async_context(logged_in(second))
-        started = time.perf_counter()
-        via = f"?via={alice.user_id.partition(':')[2]}"
-        await bob.request("POST", f"/_matrix/client/v3/join/{quote(room_id)}{via}", {})
-        joined = time.perf_counter() - started
+    said = JOINED_SAID - SERVERS
+    async with joining.full_room(SERVERS, said) as (alice, bob, room_id):
+        began = time.perf_counter()
+        await joining.join(bob, room_id, alice)
+        joined = time.perf_counter()
         page = await bob.messages(room_id, limit=100)
-        read = time.perf_counter() - started - joined
+        read = time.perf_counter()
         assert len(page["chunk"]) == 100
+        numbers = await joining.numbers_said(bob, room_id)
+        paged = time.perf_counter()
+        assert numbers == list(range(said)), "every message is there once, in its order"
+        found = await joining.search(bob, room_id, f"{OLD} word")
+        searched = time.perf_counter()
+        assert found == [OLD]
     name = f"join a room, {SERVERS} servers, {JOINED_SAID} events"
+    took = joined - began
     return [
-        Row(name, f"{joined:.2f} s", "", f"< {WANTED_S:.0f} s", is_met=joined < WANTED_S),
-        Row("the last 100 messages of it", f"{read:.2f} s"),
+        Row(name, f"{took:.2f} s", "", f"< {WANTED_S:.0f} s", is_met=took < WANTED_S),
+        Row("the last 100 messages of it", f"{read - joined:.2f} s"),
+        Row("back to its first message", f"{paged - read:.2f} s"),
+        Row("search for an old word in it", f"{searched - paged:.2f} s"),
     ]
-
-
-async def _crowd_in(server: Server, room_id: RoomId) -> None:
-    """Fill the room while its server does not run."""
-    path = server.data_dir / "homeserver.db"
-    database = Database(f"sqlite:///{path}", WakeUps(), inline=True)
-    crowd = Crowd.of(SERVERS - 2)
-    await crowd.enter(database, room_id, SERVERS - 2)
-    await crowd.talk(database, room_id, SERVERS - 2, JOINED_SAID - SERVERS)
-    database.close()
