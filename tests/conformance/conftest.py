@@ -12,6 +12,7 @@ from homeserver.testing import processes
 from homeserver.testing.processes import Server
 from tests import checking_proxy
 from tests.checking_proxy import Seen
+from tests.conformance import coverage, device
 from tests.conformance.device import Device
 
 HERE = Path(__file__).resolve().parent
@@ -46,8 +47,25 @@ class Checked:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents and "checked" in getattr(item, "fixturenames", ()):
+        if HERE in item.path.parents and {"checked", "spare"} & {
+            *getattr(item, "fixturenames", ())
+        }:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A file whose tests have all passed has called, with success, what `calls.txt` says of it.
+
+    Each file is run as a whole by one process, however many there are.
+    """
+    session, module = request.session, request.node
+    failed_before = session.testsfailed
+    device.succeeded.clear()
+    yield
+    chosen = [item for item in session.items if item.getparent(pytest.Module) is module]
+    if len(chosen) == len(list(module.collect())) and session.testsfailed == failed_before:
+        assert coverage.not_called(request.path.stem, device.succeeded) == []
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +82,30 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
 
 @pytest.fixture(scope="session")
 def checked_server(pair: tuple[Server, Server]) -> Iterator[Checked]:
-    with checking_proxy.checking(pair[0].url) as seen:
-        yield Checked(pair[0], seen)
+    with _checking(pair[0]) as checked:
+        yield checked
+
+
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
+    """A server that nobody else needs."""
+    directory = tmp_path_factory.mktemp("eve")
+    (directory / "turn").write_text("a secret shared with the relay")
+    relay = {
+        "HOMESERVER__VOIP__TURN_URLS": '["turn:turn.example.org"]',
+        "HOMESERVER__VOIP__TURN_SECRET_FILE": str(directory / "turn"),
+    }
+    server = Server(directory=directory, user="eve", environment=relay)
+    with processes.running(server), _checking(server) as checked:
+        yield checked
+        assert checked.violations() == []
+
+
+@contextlib.contextmanager
+def _checking(server: Server) -> Iterator[Checked]:
+    with checking_proxy.checking(server.url) as seen:
+        device.looked_at.add(seen.url)
+        yield Checked(server, seen)
 
 
 @pytest.fixture
@@ -90,8 +130,14 @@ def open_device() -> Iterator[Callable[[str], Device]]:
 
 @pytest.fixture
 def stranger(checked: Checked, open_device: Callable[[str], Device]) -> Device:
-    """Somebody without a token."""
+    """Somebody without a token, past the proxy."""
     return open_device(checked.direct_url)
+
+
+@pytest.fixture
+def newcomer(checked: Checked, open_device: Callable[[str], Device]) -> Device:
+    """Somebody who has no token yet, seen through the proxy."""
+    return open_device(checked.url)
 
 
 @pytest.fixture

@@ -7,12 +7,15 @@ and from `docs/spec-endpoints.txt`, the list of what there is in the specificati
 import re
 import sys
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from api.client.tables import all_routes
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+# A file of tests, a method, a path: where an endpoint is called with success.
+CALLS = Path(__file__).with_name("calls.txt")
 
 # Answered, but always with no: why is in the handlers' words.
 REFUSED = {
@@ -57,7 +60,8 @@ _HEAD = """\
 # What there is of the client-server API
 
 Matrix 1.19, endpoint by endpoint. What is not there yet answers 404 `M_UNRECOGNIZED`.
-Written by `python -m tests.conformance.coverage`; a test compares.
+Written by `python -m tests.conformance.coverage`; a test compares. What is done is called over HTTP
+with success, by the file of tests that `tests/conformance/calls.txt` names; that file fails otherwise.
 
 """
 
@@ -91,6 +95,29 @@ def verdict(endpoint: Endpoint) -> str:
     routes = all_routes()
     done = any(endpoint.is_answered_by(route.method, route.path) for route in routes)
     return "done" if done else "not yet"
+
+
+def calls() -> dict[Endpoint, str]:
+    """Which file of tests calls an endpoint with success, by `calls.txt`."""
+    known = {(one.method, one.path): one for one in endpoints()}
+    rows = [line.split() for line in CALLS.read_text().splitlines()]
+    return {known[method, path]: file for file, method, path in rows}
+
+
+def not_called(file: str, succeeded: Collection[tuple[str, str]]) -> list[str]:
+    """What a file of tests should have called with success: methods and paths are given."""
+    return [
+        f"{one.method} {one.path}"
+        for one, calling in calls().items()
+        if calling == file and not any(_takes(one, method, path) for method, path in succeeded)
+    ]
+
+
+def _takes(endpoint: Endpoint, method: str, path: str) -> bool:
+    pieces = re.split(r"{\w+}", endpoint.path)
+    return method == endpoint.method and bool(
+        re.fullmatch("[^/]*".join(map(re.escape, pieces)), path)
+    )
 
 
 def coverage() -> str:

@@ -12,6 +12,10 @@ JSON = "application/json"
 
 _numbers = itertools.count(1)
 
+# The servers whose form is looked at, and what they answered with success: method and path.
+looked_at: set[str] = set()
+succeeded: set[tuple[str, str]] = set()
+
 
 def part(text: str) -> str:
     """A part of a path, slashes and all."""
@@ -87,6 +91,8 @@ class Device:
             target += "?" + urlencode({name.strip("_"): value for name, value in query.items()})
         self._connection.request(method, target, body, sent | (headers or {}))
         response = self._connection.getresponse()
+        if self.url in looked_at and response.status < 300:
+            succeeded.add((method, target.partition("?")[0]))
         return Reply(response.status, response.headers, response.read())
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:

@@ -11,13 +11,13 @@ from tests.conformance.device import Device, part, password_login, state_path
 FORBIDDEN = (403, "M_FORBIDDEN")
 
 
-def test_the_password_opens(checked: Checked, stranger: Device) -> None:
-    assert {"type": "m.login.password"} in stranger.call("GET", "/login")["flows"]
+def test_the_password_opens(checked: Checked, newcomer: Device) -> None:
+    assert {"type": "m.login.password"} in newcomer.call("GET", "/login")["flows"]
     password = checked.server.password
-    answer = stranger.call("POST", "/login", password_login("alice", password))
-    by_id = stranger.call("POST", "/login", password_login(answer["user_id"], password))
+    answer = newcomer.call("POST", "/login", password_login("alice", password))
+    by_id = newcomer.call("POST", "/login", password_login(answer["user_id"], password))
     legacy = {"type": "m.login.password", "user": "alice", "password": password}
-    by_name = stranger.call("POST", "/login", legacy)
+    by_name = newcomer.call("POST", "/login", legacy)
     assert by_id["user_id"] == by_name["user_id"] == answer["user_id"]
     assert len({one["device_id"] for one in (answer, by_id, by_name)}) == 3
 
@@ -57,20 +57,20 @@ def test_a_device_has_one_session(log_in: Callable[..., Device]) -> None:
     assert second.refused("POST", "/logout", {}) == (401, "M_UNKNOWN_TOKEN")
 
 
-def test_tokens_can_be_renewed(checked: Checked, stranger: Device) -> None:
+def test_tokens_can_be_renewed(checked: Checked, newcomer: Device) -> None:
     body = password_login("alice", checked.server.password) | {"refresh_token": True}
-    begun = stranger.call("POST", "/login", body)
-    renewed = stranger.call("POST", "/refresh", {"refresh_token": begun["refresh_token"]})
-    again = stranger.call("POST", "/refresh", {"refresh_token": begun["refresh_token"]})
-    stranger.token = again["access_token"]
-    assert stranger.call("GET", "/account/whoami")["device_id"] == begun["device_id"]
-    stranger.token = renewed["access_token"]  # lost on the way, as the repetition shows
-    assert stranger.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
-    stranger.token = None
+    begun = newcomer.call("POST", "/login", body)
+    renewed = newcomer.call("POST", "/refresh", {"refresh_token": begun["refresh_token"]})
+    again = newcomer.call("POST", "/refresh", {"refresh_token": begun["refresh_token"]})
+    newcomer.token = again["access_token"]
+    assert newcomer.call("GET", "/account/whoami")["device_id"] == begun["device_id"]
+    newcomer.token = renewed["access_token"]  # lost on the way, as the repetition shows
+    assert newcomer.refused("GET", "/account/whoami") == (401, "M_UNKNOWN_TOKEN")
+    newcomer.token = None
     for spent in (begun["refresh_token"], renewed["refresh_token"], "x"):
-        unknown = stranger.refused("POST", "/refresh", {"refresh_token": spent})
+        unknown = newcomer.refused("POST", "/refresh", {"refresh_token": spent})
         assert unknown == (401, "M_UNKNOWN_TOKEN")
-    assert stranger.refused("POST", "/refresh", {}) == (400, "M_BAD_JSON")
+    assert newcomer.refused("POST", "/refresh", {}) == (400, "M_BAD_JSON")
 
 
 def test_nobody_registers(stranger: Device) -> None:

@@ -123,14 +123,15 @@ def test_whoami_and_whois(alice: Device) -> None:
 def test_addresses_bridges_and_single_sign_on_are_answered(alice: Device) -> None:
     assert alice.call("GET", "/account/3pid") == {"threepids": []}
     address = {"medium": "email", "address": "alice@example.org"}
-    assert alice.call("POST", "/account/3pid/delete", address) == {
-        "id_server_unbind_result": "no-support"
-    }
+    for verb in ("delete", "unbind"):
+        unbound = alice.call("POST", f"/account/3pid/{verb}", address)
+        assert unbound == {"id_server_unbind_result": "no-support"}
     mail = {"client_secret": "x", "email": "alice@example.org", "send_attempt": 1}
     denied = alice.refused("POST", "/account/3pid/email/requestToken", mail)
     assert denied == (403, "M_THREEPID_DENIED")
     assert alice.call("GET", "/thirdparty/protocols") == {}
     assert alice.call("GET", "/thirdparty/user") == []
+    assert alice.call("GET", "/thirdparty/location") == []
     assert alice.refused("GET", "/thirdparty/protocol/irc") == (404, "M_NOT_FOUND")
     assert alice.refused("GET", f"{V1}/auth_metadata") == (404, "M_UNRECOGNIZED")
     assert alice.refused("GET", "/voip/turnServer") == (404, "M_NOT_FOUND")

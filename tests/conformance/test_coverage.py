@@ -1,3 +1,5 @@
+import re
+
 from api.client.tables import all_routes
 from tests.conformance import coverage
 
@@ -20,6 +22,22 @@ def test_what_clients_need_is_there() -> None:
         verdicts["PUT", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}"] == "done"
     )
     assert "not yet" not in verdicts.values()
+
+
+def test_what_is_done_is_called_by_some_test_with_success() -> None:
+    called = coverage.calls()
+    done = [one for one in coverage.endpoints() if coverage.verdict(one) == "done"]
+    assert [one for one in done if one not in called] == [], "calls.txt names who calls it"
+    assert [one for one in called if one not in done] == []
+
+
+def test_a_call_that_was_refused_or_went_elsewhere_does_not_count() -> None:
+    first, file = next(iter(coverage.calls().items()))
+    example = (first.method, re.sub(r"{\w+}", "!x%3Ay", first.path))
+    told = f"{first.method} {first.path}"
+    assert told not in coverage.not_called(file, {example})
+    assert told in coverage.not_called(file, {(first.method, first.path + "/more")})
+    assert told in coverage.not_called(file, set())
 
 
 def test_what_is_nowhere_is_told_so() -> None:

@@ -154,8 +154,13 @@ def test_a_key_backup(alice: Device) -> None:
     refusal = alice.ask("PUT", wrong, KEY)
     assert refusal.refusal == (403, "M_WRONG_ROOM_KEYS_VERSION")
     assert refusal.json["current_version"] == version
+    same = f"/room_keys/version/{version}"
+    renamed = BACKUP | {"auth_data": {"public_key": "x", "signatures": {}}}
+    assert alice.call("PUT", same, renamed) == {}
+    assert alice.call("GET", same)["auth_data"] == renamed["auth_data"]
     assert alice.call("DELETE", session)["count"] == 2
     assert alice.refused("GET", session) == NOT_FOUND
+    assert alice.call("DELETE", f"/room_keys/keys/{room}{query}")["count"] == 0
     assert alice.call("DELETE", f"/room_keys/keys{query}")["count"] == 0
     for method, path, body, refusal_ in (
         ("PUT", f"/room_keys/keys/{room}/s", KEY, (400, "M_MISSING_PARAM")),

@@ -215,3 +215,20 @@ def test_coming_back_after_all(alice: Device, bob: Device, shared: str) -> None:
     assert said in [one["event_id"] for one in seen]
     now = alice.say(shared, "welcome back")
     until(lambda: bob.ask("GET", f"{room}/event/{part(now)}").status == 200)
+
+
+def test_knocking_and_joining_at_a_room_that_another_server_made(
+    alice: Device, bob: Device
+) -> None:
+    jar = [{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}]
+    room_id = bob.create_room(initial_state=jar)
+    room, by_bob = f"/rooms/{part(room_id)}", {"via": bob.server_name}
+    assert alice.call("POST", f"/knock/{part(room_id)}", {}, **by_bob) == {"room_id": room_id}
+    until(lambda: membership(bob, room_id, alice) == "knock")
+    bob.call("POST", f"{room}/invite", about(alice))
+    until(lambda: is_invited(alice, room_id))
+    assert alice.call("POST", f"{room}/join", {}) == {"room_id": room_id}
+    assert alice.call("POST", f"/join/{part(room_id)}", {}) == {"room_id": room_id}
+    state = {(one["type"], one["state_key"]) for one in alice.call("GET", f"{room}/state")}
+    assert ("m.room.member", alice.user_id) in state
+    assert alice.call("GET", f"{room}/aliases") == {"aliases": []}
