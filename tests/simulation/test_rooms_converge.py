@@ -1,12 +1,7 @@
 """Rooms never split: whatever happens on both sides of a partition, the healed room is one."""
 
-import random
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 
-from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import HOUR, World
@@ -22,15 +17,6 @@ async def _shared_room(world: World, version: str, *people: Person) -> str:
     return await world.room(
         *people, room_version=version, power_level_content_override={"users": users}
     )
-
-
-async def _try(doing: Awaitable[object]) -> None:
-    """Do it if the room allows it by now."""
-    try:
-        await doing
-    except Refused as refused:
-        if refused.status != 403:
-            raise
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -95,48 +81,6 @@ async def test_power_is_taken_while_it_is_used(world: World, version: str) -> No
     await world.check_healed()
     assert await carol.membership(room_id) == "join"
     assert (await bob.client.state(room_id, "m.room.topic"))["topic"] == "Carol's"
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@simulated
-async def test_anything_at_any_time(world: World, seed: int, version: str) -> None:
-    people = await world.befriended("alice", "bob", "carol")
-    room_id = await _shared_room(world, version, *people)
-    chance = random.Random(f"{seed}/{version}")
-    for _ in range(3):
-        _disturb(world, people, chance)
-        for _ in range(4):
-            await _try(_something(people, room_id, chance))
-            await world.pass_time(chance.random() * 30)
-        world.network.heal()
-        await world.check_healed()
-
-
-def _disturb(world: World, people: list[Person], chance: random.Random) -> None:
-    alone = chance.choice(people)
-    rest = [one for one in people if one is not alone]
-    faults: list[Callable[[], None]] = [
-        lambda: world.partition([alone], rest),
-        lambda: world.partition(*([one] for one in people)),
-        lambda: world.network.between(people[0].name, people[1].name, is_cut=True),
-        lambda: world.network.everywhere(loss=0.4, reordering=0.2, jitter_s=3.0),
-    ]
-    chance.choice(faults)()
-
-
-async def _something(people: list[Person], room_id: str, chance: random.Random) -> None:
-    person, number = chance.choice(people), chance.randrange(1_000)
-    choices: list[tuple[str, str, dict[str, Any]]] = [
-        ("m.room.message", "", {}),
-        ("m.room.topic", "", {"topic": str(number)}),
-        ("m.room.name", "", {"name": str(number)}),
-        ("org.example.note", str(number % 3), {"n": number}),
-    ]
-    kind, key, content = chance.choice(choices)
-    if kind == "m.room.message":
-        await person.say(room_id, f"{person.name} {number}")
-    else:
-        await person.set_state(room_id, kind, key, content)
 
 
 @simulated

@@ -124,7 +124,7 @@ class HostilePeer:
             honest = self.draft(room_id, claim)
             for auth in (honest.auth_events, (), (_NOWHERE,), honest.prev_events):
                 draft = replace(honest, auth_events=tuple(auth))
-                await self.send_events([self._built(room_id, draft)])
+                await self.send_events([self.built(room_id, draft)])
             by_victim = replace(claim, sender=UserId(self.victim.user_id))
             await self.send_events([self.event(room_id, by_victim)])
 
@@ -132,7 +132,7 @@ class HostilePeer:
         """As many branches as that, each with another state under the same key."""
         first = self.draft(room_id, Intent(self._me, "m.room.topic", {"topic": "0"}, ""))
         made = [
-            self._built(room_id, replace(first, content={"topic": f"{number}"}))
+            self.built(room_id, replace(first, content={"topic": f"{number}"}))
             for number in range(count)
         ]
         await self.send_events(made)
@@ -157,7 +157,7 @@ class HostilePeer:
 
     def event(self, room_id: str, intent: Intent) -> Event:
         """A valid event, or one that only its rules forbid; kept nowhere."""
-        return self._built(room_id, self.draft(room_id, intent))
+        return self.built(room_id, self.draft(room_id, intent))
 
     def draft(self, room_id: str, intent: Intent) -> Draft:
         """An event's place after everything that his server knows."""
@@ -167,6 +167,15 @@ class HostilePeer:
             return drafting.draft(view, room, intent, self.person.server.clock.now_ms())
 
         return self.person.server.built.database.read(place)
+
+    def built(self, room_id: str, draft: Draft) -> Event:
+        """Whatever he puts into the draft, hashed and signed by his server."""
+        server = self.person.server.built
+        own = server.peers.federation.party.own
+        version = server.database.read(
+            lambda view: drafting.load_room(view, RoomId(room_id)).version_id
+        )
+        return events.build(draft, room_version(version), own.server_name, own.event_key)
 
     @property
     def _me(self) -> UserId:
@@ -178,12 +187,4 @@ class HostilePeer:
         content = {"msgtype": "m.text", "body": f"invented {self._invented}"}
         draft = self.draft(room_id, Intent(self._me, "m.room.message", content))
         past = EventId("$" + f"{self._invented:043d}")
-        return self._built(room_id, replace(draft, prev_events=(past,)))
-
-    def _built(self, room_id: str, draft: Draft) -> Event:
-        server = self.person.server.built
-        own = server.peers.federation.party.own
-        version = server.database.read(
-            lambda view: drafting.load_room(view, RoomId(room_id)).version_id
-        )
-        return events.build(draft, room_version(version), own.server_name, own.event_key)
+        return self.built(room_id, replace(draft, prev_events=(past,)))
