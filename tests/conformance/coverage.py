@@ -61,7 +61,7 @@ _HEAD = """\
 
 Matrix 1.19, endpoint by endpoint. What is not there yet answers 404 `M_UNRECOGNIZED`.
 Written by `python -m tests.conformance.coverage`; a test compares. What is done is called over HTTP
-with success, by the file of tests that `tests/conformance/calls.txt` names; that file fails otherwise.
+with success, by the file of tests that `tests/conformance/calls.txt` names, which else fails.
 
 """
 
