@@ -154,9 +154,9 @@ def _stored(
     if lot.items:
         body = orjson.dumps({"items": lot.items})
         return Filled(Outgoing("control", now, body, b"", _settles(lot)))
-    _take_items(work, peer, frames.TO_DEVICE, lot)
-    _take_rooms(work, peer, source, lot)
-    _take_edus(work, peer, offer, lot)
+    if _take_items(work, peer, frames.TO_DEVICE, lot):
+        _take_rooms(work, peer, source, lot)
+        _take_edus(work, peer, offer, lot)
     if not (lot.events or lot.edus or lot.items):
         return None
     others = {"edus": lot.edus, "items": lot.items}
@@ -169,15 +169,18 @@ def _settles(lot: _Lot) -> bytes:
     return orjson.dumps({"rooms": lot.rooms, "items": lot.numbers, "newest": lot.newest})
 
 
-def _take_items(work: UnitOfWork, peer: ServerName, lane: str, lot: _Lot) -> None:
-    for item in frames.waiting_items(work, peer, lane, _ITEMS_A_FRAME):
+def _take_items(work: UnitOfWork, peer: ServerName, lane: str, lot: _Lot) -> bool:
+    """Take the oldest items; whether that was all. What is behind them must not overtake any."""
+    waiting = frames.waiting_items(work, peer, lane, _ITEMS_A_FRAME + 1)
+    for item in waiting[:_ITEMS_A_FRAME]:
         if len(item.body) > FRAME_BYTES - 1_024:
             frames.drop_item(work, peer, lane, item.number)  # no frame could ever carry it
             continue
         if not lot.takes(len(item.body) + len(item.kind) + 32):
-            return
+            return False
         lot.items.append({"kind": item.kind, "body": orjson.Fragment(item.body)})
         lot.numbers.append(item.number)
+    return len(waiting) <= _ITEMS_A_FRAME
 
 
 def _take_rooms(work: UnitOfWork, peer: ServerName, source: RoomSource, lot: _Lot) -> None:

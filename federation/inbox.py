@@ -1,12 +1,15 @@
 """Work off the frames that came, in order, peer by peer.
 
 A frame's row goes in the same unit of work as its effect, so after a crash it is worked off again:
-effects are repeatable.
+effects are repeatable. Messages to devices come before the events that they hold keys for, and are
+cut out of the row as they are taken in.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+
+import orjson
 
 from federation import payloads
 from federation.lines import Line, Lines
@@ -26,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 # To be called in the unit of work that stores a transaction's last effect: deletes its row.
 Finish = Callable[[UnitOfWork], None]
-# Takes in `{"pdus", "hidden_pdus", "edus", "items"}` of a peer, already cut to its grants.
+# Takes in `{"pdus", "hidden_pdus", "edus"}` of a peer, already cut to its grants.
 TakeIn = Callable[[ServerName, JsonObject, Finish], Awaitable[None]]
+# Takes in the messages to devices of a transaction, in the unit of work that cuts them out of it.
+TakeItems = Callable[[UnitOfWork, ServerName, Sequence[JsonObject]], None]
 # Takes in the body of one control message, in the unit of work that deletes its row.
 TakeControl = Callable[[UnitOfWork, ServerName, JsonObject], None]
 
@@ -45,6 +50,7 @@ class Inbox:
         self._lines = lines
         self._clock = clock
         self._take_in: TakeIn | None = None
+        self._take_items: TakeItems | None = None
         self._controls: dict[str, TakeControl] = {}
         self._workers: dict[ServerName, asyncio.Task[None]] = {}
         self._is_running = False
@@ -52,8 +58,12 @@ class Inbox:
         lines.when_closed.append(self._close)
 
     def register_transactions(self, take_in: TakeIn) -> None:
-        """Say who takes in room events, EDUs and to-device items."""
+        """Say who takes in room events and EDUs."""
         self._take_in = take_in
+
+    def register_items(self, take: TakeItems) -> None:
+        """Say who takes in messages to devices."""
+        self._take_items = take
 
     def register_control(self, kind: str, take: TakeControl) -> None:
         """Say who takes in one kind of control message."""
@@ -164,9 +174,32 @@ class Inbox:
             crash_points.reach(Point.FRAME_LET_GO)
 
         if peer is not None and self._take_in is not None:
-            await self._take_in(line.peer, payloads.permitted(transaction, peer.may), finish)
+            parts = payloads.permitted(transaction, peer.may)
+            items = parts.pop("items")
+            if items:
+                await self._database.write(
+                    lambda work: self._items(work, frame, transaction, items)
+                )
+                crash_points.reach(Point.ITEMS_TAKEN)
+            await self._take_in(line.peer, parts, finish)
         if not is_finished:
             await self._database.write(finish)
+
+    def _items(
+        self,
+        work: UnitOfWork,
+        frame: StoredFrame,
+        transaction: Transaction,
+        items: Sequence[JsonObject],
+    ) -> None:
+        """Take in messages to devices; what is left of the frame is worked off afterwards."""
+        if self._take_items is not None:
+            self._take_items(work, frame.peer, items)
+        if transaction.pdus or transaction.edus:
+            rest = transaction.model_copy(update={"items": []})
+            inbox.keep_rest(work, frame.number, orjson.dumps(rest.model_dump()))
+        else:
+            inbox.delete_frame(work, frame.number)
 
     def _control(self, work: UnitOfWork, frame: StoredFrame, control: Control) -> None:
         peer = peers.find_peer(work, frame.peer)

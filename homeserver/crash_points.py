@@ -25,6 +25,7 @@ class Point(StrEnum):
     FRAME_STORED = "a frame is stored"
     BOX_TAKEN = "a box is taken, and the peer does not know"
     FRAME_BEGUN = "a stored frame is about to be worked off"
+    ITEMS_TAKEN = "the messages to devices of a frame are taken in, and its events are not"
     FRAME_LET_GO = "a frame is let go with its effect"
     FRAME_DONE = "a frame is worked off"
     # Handshake, in its order.

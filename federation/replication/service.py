@@ -121,6 +121,7 @@ class Replication:
         inbox.register_control(deposits.DEPOSIT, taking.take_in_deposit)
         inbox.register_control(deposits.DEPOSIT_USED, taking.take_in_deposit_used)
         inbox.register_control(deposits.DEPOSIT_RENEW, taking.take_in_renewal)
+        inbox.register_items(taking.take_in_items)
         inbox.register_transactions(partial(take_in_transaction, self.intake, taking))
 
 
@@ -135,7 +136,6 @@ async def take_in_transaction(
     metrics.bump("events_not_granted", len(parts["hidden_pdus"]))
 
     def take_rest(work: UnitOfWork) -> None:
-        taking.take_in_items(work, peer, parts["items"])
         taking.take_in_edus(work, peer, parts["edus"])
         finish(work)
 

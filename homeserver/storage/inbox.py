@@ -12,6 +12,7 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    update,
 )
 
 from homeserver.matrix.identifiers import ServerName
@@ -49,6 +50,9 @@ _NEXT_FRAMES = (
 ).limit(bindparam("limit"))
 _COUNT = select(func.count()).where(inbox.c.peer == bindparam("peer"))
 _DELETE_FRAME = delete(inbox).where(inbox.c.number == bindparam("number_"))
+_KEEP_REST = (
+    update(inbox).where(inbox.c.number == bindparam("number_")).values(body=bindparam("rest"))
+)
 
 
 def inbox_topic(peer: ServerName) -> str:
@@ -73,6 +77,11 @@ def next_frames(view: View, peer: ServerName, limit: int) -> list[StoredFrame]:
     """The oldest frames of a peer that are not worked off."""
     rows = view.all(_NEXT_FRAMES, {"peer": peer, "limit": limit})
     return [StoredFrame(*row) for row in rows]
+
+
+def keep_rest(work: UnitOfWork, number: int, body: bytes) -> None:
+    """Some of a frame's effects are stored in this unit of work: only the rest waits now."""
+    work.execute(_KEEP_REST, {"number_": number, "rest": body})
 
 
 def delete_frame(work: UnitOfWork, number: int) -> None:

@@ -21,12 +21,16 @@ class SeenTwice(AssertionError):
 
 
 class Person:
-    """An owner. `acknowledged` are the messages that the server said it had taken, by room."""
+    """An owner. `acknowledged` are the messages that the server said it had taken, by room.
+
+    `keys` are the messages to the device that its syncs have brought, in their order.
+    """
 
     def __init__(self, server: SimulatedServer) -> None:
         self.server = server
         self.acknowledged: dict[str, list[str]] = {}
         self.seen: dict[str, Counter[str]] = {}
+        self.keys: list[Event] = []
         self._client: SimulatedClient | None = None
         self._transactions = 0
         self._notice_rooms: dict[str, bool] = {}
@@ -87,6 +91,12 @@ class Person:
         self.acknowledged.setdefault(room_id, []).append(event_id)
         return event_id
 
+    async def send_key(self, other: "Person", text: str, transaction: str) -> None:
+        """Send something to every device of somebody, as clients do before an encrypted event."""
+        messages = {other.user_id: {"*": {"text": text}}}
+        path = f"{_V3}/sendToDevice/m.room.encrypted/{quote(transaction)}"
+        await self.client.request("PUT", path, {"messages": messages})
+
     async def set_state(self, room_id: str, event_type: str, key: str, content: Event) -> str:
         """Set a piece of a room's state. Others may refuse it, if power was taken meanwhile."""
         return await self.client.set_state(room_id, event_type, key, content)
@@ -138,6 +148,7 @@ class Person:
     async def sync(self) -> dict[str, Any]:
         """Sync once, without waiting, and note which events came; none may come twice."""
         answer = await self.client.sync()
+        self.keys += answer.get("to_device", {}).get("events", [])
         for part in ("join", "leave"):
             for room_id, room in answer.get("rooms", {}).get(part, {}).items():
                 seen = self.seen.setdefault(room_id, Counter())

@@ -283,13 +283,14 @@ async def take_in(target: Server, peer: ServerName, kind: str, body: JsonObject)
     allowed = target.database.read(
         lambda view: payloads.permitted(transaction, lambda grant: peers.may(view, peer, grant))
     )
-    await target.intake.take_in(peer, allowed["pdus"])
-
-    def rest(work: UnitOfWork) -> None:
-        target.updates.take_in_items(work, peer, allowed["items"])
-        target.updates.take_in_edus(work, peer, allowed["edus"])
-
-    await target.database.write(rest)
+    await target.database.write(
+        lambda work: target.updates.take_in_items(work, peer, allowed["items"])
+    )
+    await target.intake.take_in(
+        peer,
+        allowed["pdus"],
+        lambda work: target.updates.take_in_edus(work, peer, allowed["edus"]),
+    )
 
 
 async def settle(*servers: Server) -> None:

@@ -253,8 +253,7 @@ async def test_a_transaction_and_the_row_of_its_frame_are_one(pair: Pair) -> Non
     parts: JsonObject = {
         "pdus": [pdu],
         "hidden_pdus": [],
-        "edus": [],
-        "items": [{"kind": "m.direct_to_device", "body": content}],
+        "edus": [{"edu_type": "m.direct_to_device", "content": content}],
     }
 
     def crash(_work: UnitOfWork) -> None:

@@ -31,6 +31,7 @@ async def test_every_point_is_really_passed(world: World) -> None:
     with passing(alice.server, bob.server) as passed:
         await world.connect(alice, bob)
         room_id = await world.room(alice, bob)
+        await alice.send_key(bob, "key", "1")
         await alice.say(room_id, "hello")
         await bob.say(room_id, "hello too")
         await world.settle()

@@ -120,10 +120,11 @@ async def test_a_crash_at_every_step_of_a_conversation(
 
     async def story(number: int) -> None:
         told.append(number)
-        await alice.say(room_id, f"alice {number}", f"txn-{number}")
-        await world.pass_time(1.0)
-        if bob.server.is_running:
-            await bob.say(room_id, f"bob {number}", f"txn-{number}")
+        for speaker, listener in ((alice, bob), (bob, alice)):
+            if speaker.server.is_running:
+                await speaker.send_key(listener, str(number), f"txn-{number}")
+                await speaker.say(room_id, f"{speaker.name} {number}", f"txn-{number}")
+            await world.pass_time(1.0)
 
     crashed = await crash_everywhere(world, world.people[victim].server, story)
     points = {where.work for where in crashed if where.side == "at"}
@@ -133,3 +134,6 @@ async def test_a_crash_at_every_step_of_a_conversation(
         for speaker in befriended:
             expected = [f"{speaker.name} {number}" for number in dict.fromkeys(told)]
             assert _said_by(speaker.name, await listener.texts(room_id)) == expected
+        await listener.sync()
+        keys = [one["content"]["text"] for one in listener.keys]
+        assert keys == [str(number) for number in dict.fromkeys(told)]
