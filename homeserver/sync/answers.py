@@ -33,7 +33,7 @@ def write(view: View, asked: Asked, changes: Changes) -> JsonObject:
         "rooms": _rooms(view, asked, changes),
         "presence": _events(_presence(asked, changes)),
         "account_data": _events(_global_account_data(asked, changes)),
-        "to_device": _events([orjson.Fragment(one.message) for one in changes.to_device]),
+        "to_device": _events([orjson.Fragment(one.message) for one in changes.to_device.messages]),
         "device_lists": {
             name: users
             for name in ("changed", "left")

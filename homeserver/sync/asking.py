@@ -110,8 +110,9 @@ class Asked:
 
     @property
     def is_initial(self) -> bool:
-        """Whether the device knows nothing yet."""
-        return self.wish.since is None
+        """Whether the device knows nothing yet, though it may have had messages to it."""
+        since = self.wish.since
+        return since is None or (since.position == 0 and since.to_device is not None)
 
     @property
     def user_id(self) -> UserId:

@@ -2,17 +2,20 @@
 
 The owner's rooms in their sections, and what is said beside them: receipts, typing, account data,
 presence, messages to the device, device lists. Classic sync makes its answer of this.
+
+Messages to the device hold the keys of events, and no client tries an event again later. So while
+more of them wait than an answer carries, it carries nothing else.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, UserId
 from homeserver.rooms import veils
 from homeserver.storage import account_data, encryption, ephemeral, rooms
 from homeserver.storage.account_data import Entry
-from homeserver.storage.encryption import ToDevice
+from homeserver.storage.encryption import Page
 from homeserver.storage.ephemeral import Presence, Receipt
 from homeserver.storage.newest import Newest, load_newest
 from homeserver.storage.rooms import Membership
@@ -23,16 +26,14 @@ from homeserver.sync.device_list_changes import DeviceListChanges
 from homeserver.sync.moves import Sections
 from homeserver.sync.room_parts import RoomPart
 
-TO_DEVICE_LIMIT = 100
-
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What is new beside the timelines, by room."""
 
-    receipts: dict[RoomId, list[Receipt]]
-    account_data: dict[RoomId | None, list[Entry]]
-    typing: set[RoomId]
+    receipts: dict[RoomId, list[Receipt]] = field(default_factory=dict)
+    account_data: dict[RoomId | None, list[Entry]] = field(default_factory=dict)
+    typing: set[RoomId] = field(default_factory=set)
 
     @property
     def rooms(self) -> set[RoomId]:
@@ -58,19 +59,17 @@ class Changes:
     outside: list[Outside]
     beside: Beside
     presence: list[Presence]
-    to_device: list[ToDevice]
+    to_device: Page
     device_lists: DeviceListChanges
     ignored: frozenset[UserId]
     rules_at: int  # the position of the newest change of account data
 
-    @property
-    def has_more_to_device(self) -> bool:
-        """Whether more messages to the device may be waiting."""
-        return len(self.to_device) == TO_DEVICE_LIMIT
-
 
 def collect(view: View, asked: Asked) -> Changes:
     """Read it all. Raises `MovedMeanwhile` where the position is overtaken."""
+    messages = _load_to_device(view, asked)
+    if messages.has_more:
+        return Changes([], [], [], Beside(), [], messages, device_list_changes.NONE, 0)
     sections = moves.load_sections(view, asked)
     newest = load_newest(view)
     beside = _load_beside(view, asked, sections, newest)
@@ -87,7 +86,7 @@ def collect(view: View, asked: Asked) -> Changes:
         _load_outside(view, asked, sections, ignored),
         beside,
         _load_presence(view, asked) if newest.presence > asked.after else [],
-        _load_to_device(view, asked),
+        messages,
         device_list_changes.load_changes(
             view, asked, joined, fresh, sections.left, has_changes=newest.device_lists > asked.after
         ),
@@ -199,13 +198,12 @@ def _load_presence(view: View, asked: Asked) -> list[Presence]:
     return [one for one in changed if one.user_id in near and wanted.allows_sender(one.user_id)]
 
 
-def _load_to_device(view: View, asked: Asked) -> list[ToDevice]:
+def _load_to_device(view: View, asked: Asked) -> Page:
     since = asked.wish.since
-    return encryption.to_device_since(
+    return encryption.to_device_page(
         view,
         asked.user_id,
         asked.requester.device_id,
         since.to_device_position if since is not None else 0,
         asked.until,
-        TO_DEVICE_LIMIT,
     )

@@ -15,6 +15,7 @@ from homeserver.ports import Clock, Requester
 from homeserver.rooms import hiding
 from homeserver.storage import accounts, encryption
 from homeserver.storage.database import Database
+from homeserver.storage.encryption import Page
 from homeserver.storage.unit_of_work import UnitOfWork, View
 from homeserver.sync import answers, changes, filters, tokens
 from homeserver.sync.asking import Asked, SyncSources, Wish
@@ -135,10 +136,12 @@ class ClassicSync:
         device.empty_up_to = max(device.empty_up_to, received)
 
     def _wish(self, requester: Requester, request: SyncRequest) -> Wish:
+        newest = self._database.position
+        since = tokens.parse_given(request.since, newest) if request.since else None
         return Wish(
-            tokens.parse_given(request.since, self._database.position) if request.since else None,
+            since,
             self._filter(requester, request.filter),
-            request.full_state,
+            request.full_state or (since is not None and since.owes_state),
             request.use_state_after,
             request.state_after_name,
         )
@@ -175,7 +178,15 @@ def _look(asked: Asked, view: View) -> _Answer:
     found = changes.collect(view, asked)
     body = answers.write(view, asked, found)
     has_news = bool(body) or asked.is_initial
-    to_device = found.to_device[-1].position if found.has_more_to_device else None
-    token = SyncToken(asked.until, asked.typing_until, asked.typing.run, to_device)
     keys = answers.device_keys(view, asked.requester, asked.now_ms)
-    return _Answer(body, keys, token, len(found.to_device), has_news)
+    messages = found.to_device.messages
+    return _Answer(body, keys, _reached(asked, found.to_device), len(messages), has_news)
+
+
+def _reached(asked: Asked, messages: Page) -> SyncToken:
+    """What the device knows after the answer: of the rooms nothing, if only messages came."""
+    if not messages.has_more:
+        return SyncToken(asked.until, asked.typing_until, asked.typing.run)
+    known = asked.wish.since or SyncToken(0, 0, asked.typing.run)
+    last = messages.messages[-1].position
+    return replace(known, to_device=last, owes_state=asked.wish.is_full_state)

@@ -1,8 +1,9 @@
 """Sync tokens: a position, and where typing stood in which run of the server.
 
-`s{position}_{typing}_{run}`, with `_{to_device}` where messages to the device are still waiting
-below the position. What comes after that has no meaning here: sliding sync's positions are read as
-tokens too.
+`s{position}_{typing}_{run}`, with `_{to_device}` where the device has messages to it further than
+that position, because there were too many for one answer; then `_f` where it asked for the full
+state and has not got it yet. What comes after that has no meaning here: sliding sync's positions
+are read as tokens too.
 """
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from homeserver import errors
 
 _TOKEN = re.compile(
-    r"s(\d{1,18})(?:_(\d{1,18})(?:_([0-9a-f]{1,32})(?:_(\d{1,18}))?)?)?(?:_r)?"
+    r"s(\d{1,18})(?:_(\d{1,18})(?:_([0-9a-f]{1,32})(?:_(\d{1,18})(_f)?)?)?)?(?:_r)?"
     r"(?:_c\d{1,18}v\d{1,9}[a-z]{0,5})?"
 )
 
@@ -24,6 +25,7 @@ class SyncToken:
     typing: int = 0
     run: str = ""
     to_device: int | None = None
+    owes_state: bool = False
 
     @property
     def to_device_position(self) -> int:
@@ -36,7 +38,9 @@ class SyncToken:
 
     def __str__(self) -> str:
         text = f"s{self.position}_{self.typing}_{self.run}"
-        return text if self.to_device is None else f"{text}_{self.to_device}"
+        if self.to_device is not None:
+            text = f"{text}_{self.to_device}"
+        return f"{text}_f" if self.owes_state else text
 
 
 def parse(text: str) -> SyncToken:
@@ -44,9 +48,9 @@ def parse(text: str) -> SyncToken:
     match = _TOKEN.fullmatch(text)
     if match is None:
         raise errors.InvalidParam("That is not a sync token.")
-    position, typing, run, to_device = match.groups()
+    position, typing, run, to_device, owed = match.groups()
     to_device = None if to_device is None else int(to_device)
-    return SyncToken(int(position), int(typing or 0), run or "", to_device)
+    return SyncToken(int(position), int(typing or 0), run or "", to_device, owed is not None)
 
 
 def parse_given(text: str, newest: int) -> SyncToken:

@@ -10,6 +10,7 @@ from api.client import ephemeral, sync
 from homeserver import errors
 from homeserver.ephemeral import Presences, Receipts, Typing
 from homeserver.ports import Requester
+from homeserver.storage import encryption
 from homeserver.sync.classic import ClassicSync
 from tests.sync.alice import ALICE, BOB, Alice, bodies
 from tests.sync.conftest import alice
@@ -53,6 +54,25 @@ async def test_syncing_over_http(client: Client, alice: Alice) -> None:
     status, answer = await asked(client, "GET", "/sync", params=query)
     assert status == 200
     assert bodies(answer["rooms"]["join"][room_id]) == ["news"]
+
+
+async def test_more_messages_than_an_answer_carries_come_before_the_event_they_are_for(
+    client: Client, alice: Alice
+) -> None:
+    room_id = await alice.create()
+    _, answer = await asked(client, "GET", "/sync")
+    user_id, device = alice.requester.user_id, alice.requester.device_id
+    keys = [(device, b'{"content":{"n":%d}}' % number) for number in range(2_100)]
+    await alice.database.write(lambda work: encryption.save_to_device(work, user_id, keys))
+    await alice.say(room_id, "sealed with the last of them")
+    heard: list[int] = []
+    while "rooms" not in answer or not heard:
+        query = {"since": answer["next_batch"], "timeout": "30000", "set_presence": "offline"}
+        _, answer = await asked(client, "GET", "/sync", params=query)
+        assert answer["next_batch"] != query["since"]
+        heard += [one["content"]["n"] for one in answer["to_device"]["events"]]
+    assert heard == list(range(2_100))
+    assert bodies(answer["rooms"]["join"][room_id]) == ["sealed with the last of them"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, RoomId, ServerName
 from homeserver.storage import account_data, encryption
 from homeserver.storage.encryption import OneTimeKey
+from homeserver.storage.encryption import to_device as storage
 from homeserver.storage.unit_of_work import UnitOfWork
-from tests.sync.alice import ALICE, BOB, CAROL, Alice, types
+from tests.sync.alice import ALICE, BOB, CAROL, Alice, bodies, types
 
 BOBS = ServerName("bob.test")
 STRANGERS = ServerName("stranger.test")
@@ -64,19 +65,60 @@ async def test_a_token_from_the_future_is_refused_and_forgets_nothing(
     assert numbers(await alice.sync(since)) == [0, 1]
 
 
-async def test_many_messages_to_a_device_come_in_pieces(alice: Alice) -> None:
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_READ_AT_ONCE", 10)
+    monkeypatch.setattr(storage, "_PAGE_BYTES", 10)
+
+
+async def pieces(alice: Alice, since: str | None, **wish: bool) -> list[JsonObject]:
+    """Every answer from a token on, until nothing is new."""
+    answers = [await alice.sync(since, **wish)]
+    while "to_device" in answers[-1]:
+        assert answers[-1]["next_batch"] != since  # matrix-nio drops an answer that repeats it
+        since = answers[-1]["next_batch"]
+        answers.append(await alice.sync(since))
+    return answers
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_rooms_wait_until_all_messages_to_the_device_have_come(alice: Alice) -> None:
     room_id = await alice.create()
     since = (await alice.sync())["next_batch"]
-    await put_messages(alice, 250)
+    await put_messages(alice, 25)
     await alice.say(room_id, "hello")
-    answer = await alice.sync(since)
-    heard, rooms = numbers(answer), ["rooms" in answer]
-    while part := numbers(answer := await alice.sync(answer["next_batch"])):
-        assert len(part) <= 100
-        heard += part
-        rooms.append("rooms" in answer)
-    assert heard == list(range(250))
-    assert rooms == [True, False, False]
+    *before, last, end = await pieces(alice, since)
+    assert [numbers(one) for one in before] == [list(range(10)), list(range(10, 20))]
+    assert numbers(last) == list(range(20, 25))
+    assert not any("rooms" in one or "device_lists" in one for one in before)
+    assert all("device_one_time_keys_count" in one for one in before)
+    assert bodies(last["rooms"]["join"][room_id]) == ["hello"]
+    assert "rooms" not in end
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_a_device_that_begins_anew_has_its_messages_before_its_rooms(alice: Alice) -> None:
+    room_id = await alice.create()
+    await alice.say(room_id, "hello")
+    await put_messages(alice, 25)
+    first, second, last, _ = await pieces(alice, None)
+    assert "rooms" not in first | second
+    told = last["rooms"]["join"][room_id]
+    whole = (await alice.sync())["rooms"]["join"][room_id]
+    assert types(told["timeline"]["events"]) == types(whole["timeline"]["events"])
+    assert bodies(told) == ["hello"]
+    assert told["summary"] == whole["summary"]
+
+
+@pytest.mark.usefixtures("few_at_once")
+async def test_the_full_state_that_was_asked_for_comes_with_the_rooms(alice: Alice) -> None:
+    room_id = await alice.create()
+    since = (await alice.sync())["next_batch"]
+    await put_messages(alice, 25)
+    first, second, last, _ = await pieces(alice, since, full_state=True)
+    assert "rooms" not in first | second
+    assert "m.room.create" in types(last["rooms"]["join"][room_id]["state"]["events"])
+    assert "rooms" not in await alice.sync(last["next_batch"])
 
 
 async def test_a_message_to_another_device_is_not_shown(alice: Alice) -> None:

@@ -89,15 +89,19 @@ from homeserver.storage.encryption.spent_keys import (
     spent_among,
 )
 from homeserver.storage.encryption.to_device import (
+    PAGE_MESSAGES,
+    Page,
     ToDevice,
     delete_inboxes,
     delete_to_device_up_to,
     save_to_device,
     to_device_lost,
+    to_device_page,
     to_device_since,
 )
 
 __all__ = [
+    "PAGE_MESSAGES",
     "SPENT",
     "Backup",
     "BackupKey",
@@ -106,6 +110,7 @@ __all__ = [
     "DeviceKeys",
     "FallbackKey",
     "OneTimeKey",
+    "Page",
     "Signature",
     "ToDevice",
     "ask_round",
@@ -170,6 +175,7 @@ __all__ = [
     "spent_among",
     "state_of_backups",
     "to_device_lost",
+    "to_device_page",
     "to_device_since",
     "touch_backup",
     "touch_device_list",

@@ -17,6 +17,11 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 INBOX_LIMIT = 10_000
 PEER_LIMIT = INBOX_LIMIT // 2
 
+# How much one answer to a device carries.
+PAGE_MESSAGES = 1_000
+_PAGE_BYTES = 2 * 1024 * 1024
+_READ_AT_ONCE = 100
+
 to_device_messages = Table(
     "to_device_messages",
     metadata,
@@ -44,6 +49,14 @@ class ToDevice:
 
     position: int
     message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The oldest messages that wait for a device, and whether more wait behind them."""
+
+    messages: Sequence[ToDevice] = ()
+    has_more: bool = False
 
 
 _OF_DEVICE = (
@@ -143,6 +156,28 @@ def to_device_since(
     span = {"after": after, "until": until, "limit": limit}
     rows = view.all(_SINCE, {"user_id": user_id, "device_id": device_id} | span)
     return [ToDevice(*row) for row in rows]
+
+
+def to_device_page(
+    view: View,
+    user_id: UserId,
+    device_id: DeviceId,
+    after: int,
+    until: int,
+    most: int = PAGE_MESSAGES,
+) -> Page:
+    """As many of the oldest messages as one answer carries."""
+    page: list[ToDevice] = []
+    size = 0
+    while len(page) < most and size < _PAGE_BYTES:
+        limit = min(_READ_AT_ONCE, most - len(page))
+        read = to_device_since(view, user_id, device_id, after, until, limit)
+        page += read
+        if len(read) < limit:
+            return Page(page)
+        after = read[-1].position
+        size += sum(len(one.message) for one in read)
+    return Page(page, bool(to_device_since(view, user_id, device_id, after, until, 1)))
 
 
 def delete_to_device_up_to(

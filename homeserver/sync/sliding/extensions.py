@@ -17,6 +17,7 @@ from homeserver.matrix.identifiers import RoomId
 from homeserver.rooms import thread_subscriptions
 from homeserver.storage import account_data, encryption, ephemeral
 from homeserver.storage import thread_subscriptions as stored_threads
+from homeserver.storage.encryption import Page
 from homeserver.storage.ephemeral import Receipt
 from homeserver.storage.unit_of_work import View
 from homeserver.sync import answers, showing
@@ -25,15 +26,15 @@ from homeserver.sync.sliding.asking import Asked
 from homeserver.sync.sliding.planning import Plan
 from homeserver.sync.sliding.request import ExtensionWish
 
+_TO_DEVICE, _E2EE = "to_device", "e2ee"
 _LETTERS = {
     "account_data": "a",
-    "e2ee": "e",
+    _E2EE: "e",
     "receipts": "r",
     "threads": "s",
-    "to_device": "d",
+    _TO_DEVICE: "d",
     "typing": "t",
 }
-_MESSAGES_AT_ONCE = 100
 _DIGITS = 18
 
 
@@ -47,18 +48,39 @@ class Extended:
     letters: frozenset[str] = frozenset()
 
 
-def write(view: View, asked: Asked, plan: Plan, rooms: dict[RoomId, JsonObject]) -> Extended:
+def write_alone(view: View, asked: Asked, messages: Page) -> Extended:
+    """Messages to the device, and how many keys it has left, while more messages wait behind.
+
+    They hold the keys of events, and no client tries an event again later. So the rest comes when
+    the device has them all.
+    """
+    wishes = asked.request.extensions
+    extended = Extended(
+        sections={wishes[_TO_DEVICE].key: _message_section(asked, wishes[_TO_DEVICE], messages)},
+        has_news=True,
+        letters=asked.pos.extensions if asked.pos is not None else frozenset(),
+    )
+    if _E2EE in wishes:
+        extended.keys = answers.device_keys(view, asked.requester, asked.now_ms)
+        extended.sections[wishes[_E2EE].key] = extended.keys
+    return extended
+
+
+def write(
+    view: View, asked: Asked, plan: Plan, rooms: dict[RoomId, JsonObject], messages: Page
+) -> Extended:
     """Every extension that is asked for and has something to say."""
     had = asked.pos.extensions if asked.pos is not None else frozenset()
     extended = Extended(letters=had)
     for name, wish in asked.request.extensions.items():
         letter = _LETTERS[name]
         extended.letters |= {letter}
-        section = _WRITERS[name](_Writing(view, asked, plan, rooms, wish, letter not in had))
+        writing = _Writing(view, asked, plan, rooms, messages, wish, letter not in had)
+        section = _WRITERS[name](writing)
         if section is not None:
             extended.sections[wish.key] = section
             extended.has_news = extended.has_news or _is_news(name, section)
-            if name == "e2ee":
+            if name == _E2EE:
                 extended.keys = {key: section[key] for key in section if key != "device_lists"}
     return extended
 
@@ -71,6 +93,7 @@ class _Writing:
     asked: Asked
     plan: Plan
     rooms: dict[RoomId, JsonObject]
+    messages: Page
     wish: ExtensionWish
     is_first: bool
 
@@ -92,22 +115,33 @@ class _Writing:
 
 
 def _is_news(name: str, section: JsonObject) -> bool:
-    if name == "to_device":
+    if name == _TO_DEVICE:
         return bool(section["events"])
-    return "device_lists" in section if name == "e2ee" else True
+    return "device_lists" in section if name == _E2EE else True
+
+
+def read_messages(view: View, asked: Asked) -> Page:
+    """The next messages to the device, if it asks for them."""
+    wish = asked.request.extensions.get(_TO_DEVICE)
+    if wish is None:
+        return Page()
+    since, most = parse_since(wish), min(wish.limit, encryption.PAGE_MESSAGES)
+    requester = asked.requester
+    return encryption.to_device_page(
+        view, requester.user_id, requester.device_id, since, asked.until, most
+    )
 
 
 def _to_device(writing: _Writing) -> JsonObject | None:
-    asked, wish = writing.asked, writing.wish
-    since = parse_since(wish)
-    limit = min(wish.limit, _MESSAGES_AT_ONCE)
-    found = encryption.to_device_since(
-        writing.view, asked.user_id, asked.requester.device_id, since, asked.until, limit
-    )
-    last = found[-1].position if len(found) == limit else max(asked.until, since)
+    return _message_section(writing.asked, writing.wish, writing.messages)
+
+
+def _message_section(asked: Asked, wish: ExtensionWish, messages: Page) -> JsonObject:
+    all_read = max(asked.until, parse_since(wish))
+    last = messages.messages[-1].position if messages.has_more else all_read
     return {
         "next_batch": str(last),
-        "events": [orjson.Fragment(one.message) for one in found],
+        "events": [orjson.Fragment(one.message) for one in messages.messages],
     }
 
 
@@ -217,8 +251,8 @@ def _threads(writing: _Writing) -> JsonObject | None:
 
 
 _WRITERS: dict[str, Callable[[_Writing], JsonObject | None]] = {
-    "to_device": _to_device,
-    "e2ee": _e2ee,
+    _TO_DEVICE: _to_device,
+    _E2EE: _e2ee,
     "account_data": _account_data,
     "receipts": _receipts,
     "threads": _threads,

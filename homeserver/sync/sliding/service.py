@@ -3,7 +3,7 @@
 Spec: MSC4186
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -120,25 +120,24 @@ class SlidingSync:
     async def _keep(self, found: "_Found") -> bytes:
         """Store what the answer changes about the connection, and write it."""
         asked, plan, connection = found.asked, found.plan, found.asked.connection
+        changes = {} if found.is_alone else plan.changes
         if asked.pos is None:
-            connection = await self._connections.begin_stored(connection, plan.changes)
+            connection = await self._connections.begin_stored(connection, changes)
             version = connection.stored.latest
-        elif plan.changes:
-            await self._connections.advance(connection, asked.version, plan.changes)
+        elif changes:
+            await self._connections.advance(connection, asked.version, changes)
             version = connection.stored.latest
         else:
             version = asked.version
-        connection.settled = (version, plan.settling)
-        pos = Pos(
-            asked.until,
-            asked.typing_until,
-            self._sources.typing.run,
-            connection.stored.connection_id,
-            version,
-            found.extended.letters,
-        )
-        for room_id, members in plan.members.items():
-            connection.told_members.note(room_id, members, (pos.position, pos.version))
+        run = self._sources.typing.run
+        reached = Pos(asked.until, asked.typing_until, run, 0, version, found.extended.letters)
+        if found.is_alone:
+            reached = asked.pos or replace(reached, position=0, typing=0)
+        else:
+            connection.settled = (version, plan.settling)
+            for room_id, members in plan.members.items():
+                connection.told_members.note(room_id, members, (asked.until, version))
+        pos = replace(reached, connection_id=connection.stored.connection_id, version=version)
         return orjson.dumps({"pos": str(pos), **found.body})
 
     async def _note_known(self, requester: Requester, request: SlidingRequest) -> None:
@@ -182,15 +181,22 @@ class _Found:
     body: JsonObject
     extended: Extended
     has_news: bool
+    is_alone: bool  # only messages to the device: of the rooms it knows no more than before
 
 
 def _write(view: View, asked: Asked, plan: Plan) -> _Found:
-    told: dict[RoomId, JsonObject] = rooms.write(view, asked, plan)
-    extended = extensions.write(view, asked, plan, told)
+    messages = extensions.read_messages(view, asked)
+    is_alone = messages.has_more and bool(asked.request.lists or asked.request.subscriptions)
+    told: dict[RoomId, JsonObject] = {} if is_alone else rooms.write(view, asked, plan)
+    extended = (
+        extensions.write_alone(view, asked, messages)
+        if is_alone
+        else extensions.write(view, asked, plan, told, messages)
+    )
     body = {
         "lists": {name: {"count": count} for name, count in plan.scope.counts.items()},
         "rooms": told,
         "extensions": extended.sections,
     }
     has_news = bool(told) or extended.has_news or asked.pos is None
-    return _Found(asked, plan, body, extended, has_news)
+    return _Found(asked, plan, body, extended, has_news, is_alone)
