@@ -119,9 +119,14 @@ def _device(content: JsonObject, _known: Iterable[str]) -> str:
 
 
 def _no_key(content: JsonObject, _known: Iterable[str]) -> str:
+    why = (
+        "all keys that were left here for such times are used up"
+        if content.get("is_used_up")
+        else "that server was away too long, and its keys that are left here are too old"
+    )
     return (
-        f"What you write now cannot be read on {_devices(content)} of {who(content)}: that server "
-        "was away too long, and no key of it is left here. Write it again when they are back."
+        f"What you write now cannot be read on {_devices(content)} of {who(content)}: {why}. "
+        "Write it again when they are back."
     )
 
 

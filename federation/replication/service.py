@@ -87,8 +87,9 @@ class Replication:
         For `Lines.when_opened`, before the outbox starts.
         """
         self.holding.hurry()
+        now_ms = self._clock.now_ms()
         greeting = asyncio.get_running_loop().create_task(
-            self._database.write(lambda work: greetings.greet(work, line.peer))
+            self._database.write(lambda work: greetings.greet(work, line.peer, now_ms))
         )
         self._greetings.add(greeting)
         greeting.add_done_callback(self._greetings.discard)

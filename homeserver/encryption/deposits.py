@@ -4,13 +4,12 @@ A deposit holds our user's device list and, for each device, its fallback key or
 none, a few reserved one-time keys. It travels the ordered channel, so only the newest one counts.
 """
 
-from collections import Counter
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
 from homeserver import errors
-from homeserver.encryption import key_material, peer_lists
+from homeserver.encryption import key_material, peer_lists, reserving
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
@@ -29,9 +28,6 @@ LIFETIME_MS = 14 * 86_400_000
 # one. Whoever takes more gets the fallback key.
 TAKEN_A_DAY = 100
 DAY_MS = 86_400_000
-
-_RESERVED_PER_PEER = 3
-_RESERVED_PER_DEVICE = 40
 
 
 class DepositUsed(BaseModel):
@@ -53,7 +49,8 @@ def deposit_for(work: UnitOfWork, peer: ServerName) -> JsonObject:
     with_fallback = {one.device_id for one in fallback}
     for device_id in keys["device_keys"][owner]:
         if device_id not in with_fallback:
-            _top_up(work, owner, device_id, peer)
+            if not _took_too_many(work, (owner, device_id), peer):
+                reserving.top_up(work, owner, device_id, peer)
     reserved = named(encryption.reserved_keys_of(work, owner, peer))
     before = {one.device_id: one.previous_key_id for one in fallback if one.previous_key_id}
     return {
@@ -78,26 +75,20 @@ def queue_for(work: UnitOfWork, peer: ServerName) -> None:
     frames.queue_item(work, peer, frames.CONTROL, DEPOSIT, body)
 
 
+def greet(work: UnitOfWork, peer: ServerName, now_ms: int) -> None:
+    """Send a peer whose connection opened a deposit, and those a smaller one that have to share."""
+    owner = accounts.find_owner(work)
+    sharing = set() if owner is None else reserving.take_back(work, owner, now_ms)
+    for one in sorted(sharing | {peer}):
+        queue_for(work, one)
+
+
 def queue_for_peers(work: UnitOfWork, user_id: UserId) -> None:
     """Send every connected peer a fresh deposit, because this user's keys changed."""
     if user_id != accounts.find_owner(work):
         return
     for peer in sorted(peers.connected_servers(work)):
         queue_for(work, peer)
-
-
-def lacks_reserved_keys(view: View, user_id: UserId, device_id: DeviceId) -> bool:
-    """Whether some peer holds fewer keys of this device than it should, though there are some."""
-    if any(one.device_id == device_id for one in encryption.fallback_keys_of(view, user_id)):
-        return False
-    held = Counter(
-        one.reserved_for
-        for one in encryption.reserved_keys_of(view, user_id)
-        if one.device_id == device_id
-    )
-    return held.total() < _RESERVED_PER_DEVICE and any(
-        held[peer] < _RESERVED_PER_PEER for peer in peers.connected_servers(view)
-    )
 
 
 def take_in_deposit_used(work: UnitOfWork, peer: ServerName, body: JsonObject, now_ms: int) -> None:
@@ -170,16 +161,6 @@ def _release(work: UnitOfWork, peer: ServerName, keys: list[OneTimeKey], now_ms:
         device, key = (one.user_id, one.device_id), (one.algorithm, one.key_id)
         encryption.release_reserved(work, peer, *device, [one.key_id])
         encryption.note_spent(work, device, key, peer, now_ms)
-
-
-def _top_up(work: UnitOfWork, owner: UserId, device_id: DeviceId, peer: ServerName) -> None:
-    reserved = [
-        one for one in encryption.reserved_keys_of(work, owner) if one.device_id == device_id
-    ]
-    for_this_peer = sum(one.reserved_for == peer for one in reserved)
-    missing = min(_RESERVED_PER_PEER - for_this_peer, _RESERVED_PER_DEVICE - len(reserved))
-    if missing > 0 and not _took_too_many(work, (owner, device_id), peer):
-        encryption.reserve_one_time_keys(work, owner, device_id, peer, missing)
 
 
 def _took_too_many(view: View, device: tuple[UserId, DeviceId], peer: ServerName) -> bool:

@@ -107,7 +107,7 @@ class DeviceKeys:
                 missing = _missing(claims, found)
                 if answer is None and missing:
                     failures[server] = {}
-                reports.report_no_key(work, server, self._not_reported(missing, now_ms), now_ms)
+                self._report(work, server, missing, now_ms)
             return {"one_time_keys": found, "failures": failures}
 
         return await self._database.write(take)
@@ -126,6 +126,12 @@ class DeviceKeys:
             return {"changed": sorted(shown), "left": sorted(moved - near)}
 
         return self._database.read(find)
+
+    def _report(self, work: UnitOfWork, server: ServerName, missing: _Claims, now_ms: int) -> None:
+        """Tell the owner which devices there is no key for, and why."""
+        is_used_up = peer_deposits.was_heard_lately(work, server, now_ms)
+        fresh = self._not_reported(missing, now_ms)
+        reports.report_no_key(work, server, fresh, now_ms, is_used_up=is_used_up)
 
     def _not_reported(self, missing: _Claims, now_ms: int) -> dict[UserId, list[DeviceId]]:
         """The devices without a key whose owners ours was not told about today."""

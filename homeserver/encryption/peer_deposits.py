@@ -128,14 +128,18 @@ def _ask_again(work: UnitOfWork, peer: ServerName, round_name: str) -> None:
     frames.queue_item(work, peer, frames.CONTROL, DEPOSIT_RENEW, {"round": round_name})
 
 
-def _not_before(view: View, peer: ServerName, now_ms: int) -> int:
-    """The oldest deposit that may be handed out: any, if the server was heard lately.
+def was_heard_lately(view: View, peer: ServerName, now_ms: int) -> bool:
+    """Whether what a peer deposited may be handed out, however long ago.
 
     As long as it is heard it sends each new deposit at once, so what we hold is the newest.
     """
     known = peers.find_peer(view, peer)
-    heard_at = 0 if known is None else known.heard_at or 0
-    return 0 if heard_at >= now_ms - LIFETIME_MS else now_ms - LIFETIME_MS
+    return known is not None and (known.heard_at or 0) >= now_ms - LIFETIME_MS
+
+
+def _not_before(view: View, peer: ServerName, now_ms: int) -> int:
+    """The oldest deposit that may be handed out."""
+    return 0 if was_heard_lately(view, peer, now_ms) else now_ms - LIFETIME_MS
 
 
 def _one_time_keys(

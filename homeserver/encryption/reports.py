@@ -19,8 +19,13 @@ def report_no_key(
     peer: ServerName,
     missing: Mapping[UserId, Collection[DeviceId]],
     now_ms: int,
+    *,
+    is_used_up: bool,
 ) -> None:
-    """There was no key for these devices: what is written to them now stays unreadable there."""
+    """There was no key for these devices: what is written to them now stays unreadable there.
+
+    `is_used_up`: those that were left here are used up; otherwise they are too old.
+    """
     known = peers.find_peer(work, peer)
     if known is None or known.standing not in peers.CONNECTED:
         return
@@ -36,6 +41,7 @@ def report_no_key(
                 "user_id": user_id,
                 "devices": there,
                 "last_heard_at": known.heard_at,
+                "is_used_up": is_used_up,
             }
             notices.tell_owner(work, now_ms, NO_KEY, known.node_id, content)
 

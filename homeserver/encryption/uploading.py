@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from homeserver import errors
-from homeserver.encryption import deposits, key_material, key_shapes
+from homeserver.encryption import deposits, key_material, key_shapes, reserving
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import server_of
@@ -87,7 +87,7 @@ def save(work: UnitOfWork, requester: Requester, upload: Upload) -> dict[str, in
     if _save_fallback_keys(work, requester, upload.fallback_keys):
         is_changed = True
     counts, has_new_keys = _save_one_time_keys(work, requester, upload.one_time_keys)
-    if is_changed or (has_new_keys and deposits.lacks_reserved_keys(work, user_id, device_id)):
+    if is_changed or (has_new_keys and reserving.lacks_keys(work, user_id, device_id)):
         deposits.queue_for_peers(work, user_id)
         counts = encryption.one_time_key_counts(work, user_id, device_id)
     return counts

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from homeserver.encryption import reserving
 from homeserver.storage.database import Database
 from tests.accounts.serving import Client, Device, Served, log_in
 
@@ -24,3 +25,9 @@ async def http(served: Served) -> AsyncIterator[Client]:
 @pytest.fixture
 async def alice(http: Client) -> Device:
     return await log_in(http, "PHONE", initial_device_display_name="Alice's phone")
+
+
+@pytest.fixture
+def three_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each peer gets no more than three one-time keys of a device, as among many peers."""
+    monkeypatch.setattr(reserving, "_MOST_PER_PEER", 3)

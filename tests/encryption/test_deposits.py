@@ -75,6 +75,7 @@ async def upload_five(alice: Device) -> None:
     )
 
 
+@pytest.mark.usefixtures("three_each")
 async def test_a_device_without_one_sets_keys_aside_for_each_peer(
     served: Served, alice: Device
 ) -> None:
@@ -91,6 +92,7 @@ async def test_a_device_without_one_sets_keys_aside_for_each_peer(
     assert answer["one_time_keys"] == {}
 
 
+@pytest.mark.usefixtures("three_each")
 async def test_keys_a_peer_has_used_are_replaced(served: Served, alice: Device) -> None:
     await keys.connect(served)
     await upload_five(alice)
@@ -120,6 +122,7 @@ async def test_every_change_of_devices_is_deposited_with_every_peer(
         assert [len(body["users"][ALICE]["device_keys"]) for _, body in sent] == [0]
 
 
+@pytest.mark.usefixtures("three_each")
 async def test_fresh_one_time_keys_fill_up_a_deposit_that_lacked_some(
     served: Served, alice: Device
 ) -> None:

@@ -1,5 +1,8 @@
 """Peers that sleep for long: which keys are still handed out, and never the same one twice."""
 
+import pytest
+
+from federation.connections_room import telling
 from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
@@ -48,6 +51,17 @@ async def test_the_owner_is_told_once_a_day_what_a_friend_will_not_be_able_to_re
     served.clock.seconds += 86_400
     await claim(alice)
     assert told(served) == [("no_key", BOB, ["TAB"])] * 2
+
+
+@pytest.mark.parametrize(("days", "why"), [(1, "are used up"), (15, "was away too long")])
+async def test_the_owner_is_told_why(served: Served, alice: Device, days: int, why: str) -> None:
+    await keys.connect(served)
+    await take_in(served)
+    heard_at = served.clock.now_ms() - days * 86_400_000
+    await served.database.write(lambda work: peers.change_peer(work, BOBS, heard_at=heard_at))
+    await claim(alice)
+    [notice] = served.database.read(notices.newest)
+    assert why in telling.text_of(notice.kind, notice.content)
 
 
 def told(served: Served) -> list[tuple[str, str, list[str]]]:
@@ -218,6 +232,7 @@ async def test_after_a_restore_no_one_time_key_is_handed_out_again(
     assert list((await claim(alice))["one_time_keys"][BOB]["TAB"]) == ["signed_curve25519:c"]
 
 
+@pytest.mark.usefixtures("three_each")
 async def test_a_peer_that_lost_its_memory_gets_other_keys(served: Served, alice: Device) -> None:
     await keys.connect(served)
     await upload_five(alice)

@@ -142,7 +142,7 @@ async def test_one_bad_edu_does_not_spoil_the_others(pair: Pair) -> None:
 async def test_a_deposit_lets_us_write_to_somebody_who_sleeps(pair: Pair) -> None:
     alice, bob = pair
     await upload_keys(bob)
-    await bob.database.write(lambda work: greetings.greet(work, alice.name))
+    await bob.database.write(lambda work: greetings.greet(work, alice.name, 1))
     await deliver(bob, alice)
     alice.reachable.clear()
     keys = DeviceKeys(alice.database, alice.wire, alice.clock, alice.name)

@@ -1,15 +1,24 @@
 """Who may read what: people with several devices in encrypted rooms, and a ledger of all they say.
 
 A device is entitled to a message if it was there when everything had last settled and was not
-removed since; it is not if it came after the message, or was gone before the last settling, or
-if its owner is not in the room. What lies between may be either.
+removed since: whoever writes has a session with it, or finds one of the ten spare keys that it left
+there. No owner adds more devices between two settlings than that lasts for. A device is not
+entitled if it came after the message, or was gone before the last settling, or if its owner is not
+in the room. What lies between may be either.
 """
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+from sqlalchemy import select
+
+from homeserver.storage import frames
+from homeserver.storage.encryption import to_device
+from homeserver.storage.unit_of_work import View
 from homeserver.testing.person import Person
 from homeserver.testing.simulated_device import SimulatedDevice
 from homeserver.testing.world import World
@@ -104,14 +113,13 @@ class Crowd:
                 frozenset(everybody),
             )
             self.ledger.append(said)
+        self._check_nothing_waits_for(self.gone)
 
     async def settle(self) -> None:
         """Let everybody run and everything arrive; from now on all know who is there."""
         for person in self.people:
             if not person.server.is_running:
                 await person.server.start()
-        await self._let_arrive()
-        await self._greet()
         await self._let_arrive()
         self.settled = set(self.devices)
         self.gone = set(self.removed)
@@ -124,17 +132,6 @@ class Crowd:
                 await device.catch_up()
         await self.world.settle()
 
-    async def _greet(self) -> None:
-        """Let every device speak, so that it has a session with every other one.
-
-        While a server sleeps there are three spare keys for each of its devices. More devices of
-        one owner that never spoke before would find none; their owner is told then.
-        """
-        for device in self.devices.values():
-            for room_id, members in self.rooms.items():
-                if any(device.server is member.server for member in members):
-                    await device.say(room_id, "hello")
-
     async def check(self) -> None:
         """Every entitled device has read, and no other one can."""
         texts = {said.event_id: said for said in self.ledger}
@@ -144,8 +141,20 @@ class Crowd:
                 events[event["event_id"]] = event
         missing = texts.keys() - events.keys()
         assert not missing, f"{len(missing)} messages never arrived"
+        self._check_nothing_waits_for(self.removed.keys())
         wrong = [fault for said in self.ledger for fault in self._faults(said, events)]
         assert not wrong, "\n".join([f"{len(wrong)} times:", *wrong[:20]])
+
+    def _check_nothing_waits_for(self, removed: Collection[str]) -> None:
+        """No server has anything for a device that all have known to be gone.
+
+        What a removed device holds is all it ever gets, for it cannot log in; so what it could
+        have been given is looked for where it would wait.
+        """
+        for person in self.people:
+            if person.server.is_running:
+                waiting = person.server.built.database.read(_addressed) & set(removed)
+                assert not waiting, f"{person.name}'s server has something for {waiting}"
 
     def _faults(self, said: Said, events: dict[str, dict[str, Any]]) -> list[str]:
         faults = [
@@ -169,3 +178,15 @@ class Crowd:
             await self.world.settle()
             await self.devices_of(member)[0].join(room_id)
         self.rooms[room_id] = members
+
+
+def _addressed(view: View) -> set[str]:
+    """Every device that a message waits for, in an inbox here or on the way to a peer."""
+    table = to_device.to_device_messages
+    found = {str(row[0]) for row in view.all(select(table.c.device_id).distinct())}
+    items = frames.outbox_items
+    bodies = view.all(select(items.c.body).where(items.c.lane == frames.TO_DEVICE))
+    for (body,) in bodies:
+        messages = orjson.loads(body)["messages"]
+        found.update(device for devices in messages.values() for device in devices)
+    return found

@@ -17,6 +17,7 @@ from federation.consent import Ticket, Use
 from federation.desk import Desk
 from federation.lines import Line, Lines
 from federation.reception import Reception
+from homeserver.encryption import peer_deposits
 from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, invitations, peers
 from homeserver.testing.adversaries.middle_man import every_substitution
@@ -26,6 +27,7 @@ from homeserver.testing.fast_ratchets import FastRatchets
 from homeserver.testing.virtual_time import START_MS
 from homeserver.testing.world import World
 from tests.simulation import (
+    test_encrypted_rooms,
     test_g1_nothing_from_strangers,
     test_g3_two_yeses,
     test_g4_an_invitation_works_once,
@@ -214,6 +216,13 @@ def grant_everything(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(peers, "permits", lambda *_arguments: True)
 
 
+# Encryption between clients
+
+
+def hand_out_no_deposit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(peer_deposits, "take_from_deposit", lambda *_arguments: {})
+
+
 REMOVALS = [
     Removal("G1", "one answer for all", answer_who_is_there, one_answer_for_all),
     Removal(
@@ -296,6 +305,12 @@ REMOVALS = [
         "grants are asked each time",
         grant_everything,
         told(test_g20_edits_apply_at_once.test_room_invites, "alice", "bob"),
+    ),
+    Removal(
+        "encrypted rooms",
+        "keys of sleeping peers are at hand",
+        hand_out_no_deposit,
+        told(test_encrypted_rooms.test_who_is_entitled_reads_and_nobody_else, messages=40),
     ),
 ]
 
