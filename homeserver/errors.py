@@ -103,9 +103,9 @@ class LimitExceeded(HomeserverError):
 
     errcode = "M_LIMIT_EXCEEDED"
 
-    def __init__(self, retry_after_ms: int) -> None:
+    def __init__(self, retry_after_ms: int, message: str | None = None) -> None:
         """Say when to come back, in milliseconds."""
-        super().__init__(None, retry_after_ms=retry_after_ms)
+        super().__init__(message, retry_after_ms=retry_after_ms)
         self.retry_after_ms = retry_after_ms
 
 

@@ -140,8 +140,17 @@ def _unreadable(content: JsonObject, _known: Iterable[str]) -> str:
 def _inbox_full(content: JsonObject, _known: Iterable[str]) -> str:
     return (
         f"Your device {shown_names.safe(str(content.get('device_id')))} has fetched nothing for so "
-        f"long that {content.get('lost')} keys sent to it were dropped. Remove it in your client "
-        "if you do not use it any more."
+        f"long that {content.get('waiting')} keys wait for it, and whoever sent them has to wait "
+        "with everything else until it does. Remove it in your client if you do not use it any "
+        "more."
+    )
+
+
+def _inbox_abandoned(content: JsonObject, _known: Iterable[str]) -> str:
+    return (
+        f"Nobody has used your device {shown_names.safe(str(content.get('device_id')))} for three "
+        f"months. {content.get('lost')} keys sent to it were dropped to make room for later ones. "
+        "Remove it in your client."
     )
 
 
@@ -207,6 +216,7 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "no_key": _no_key,
     "unreadable": _unreadable,
     "inbox_full": _inbox_full,
+    "inbox_abandoned": _inbox_abandoned,
     "two_under_one_name": _plain(
         "Alarm: members of a room you are in disagree about who {who} is. Your server goes by what "
         "it was told first, so what it shows of that server's people may be somebody else's, or "

@@ -96,10 +96,15 @@ class Updates:
         self._typing = typing
 
     def take_in_edus(self, work: UnitOfWork, peer: ServerName, edus: Sequence[JsonObject]) -> None:
-        """Take in the EDUs of a transaction. One that makes no sense does not spoil the others."""
+        """Take in the EDUs of a transaction. One that makes no sense does not spoil the others.
+
+        Where a device has no room for one, all of it has to wait.
+        """
         for edu in edus:
             try:
                 self._take_in_edu(work, peer, edu)
+            except errors.LimitExceeded:
+                raise
             except errors.HomeserverError as error:
                 metrics.bump("edus_refused")
                 _log.info("refused an EDU peer=%s reason=%s", peer, type(error).__name__)
@@ -118,12 +123,17 @@ class Updates:
     def take_in_items(
         self, work: UnitOfWork, peer: ServerName, items: Sequence[JsonObject]
     ) -> None:
-        """Take in the messages to devices of a transaction, in their order."""
+        """Take in the messages to devices of a transaction, in their order.
+
+        Where a device has no room for one, all of it has to wait.
+        """
         for item in items:
             if item.get("kind") != to_device.EDU_TYPE:
                 continue
             try:
                 to_device.take_in_to_device(work, peer, _body(item), self._clock.now_ms())
+            except errors.LimitExceeded:
+                raise
             except errors.HomeserverError as error:
                 metrics.bump("to_device_refused")
                 _log.info("refused a message peer=%s reason=%s", peer, type(error).__name__)

@@ -48,9 +48,9 @@ def deposit_for(work: UnitOfWork, peer: ServerName) -> JsonObject:
     fallback = encryption.fallback_keys_of(work, owner)
     with_fallback = {one.device_id for one in fallback}
     for device_id in keys["device_keys"][owner]:
-        if device_id not in with_fallback:
-            if not _took_too_many(work, (owner, device_id), peer):
-                reserving.top_up(work, owner, device_id, peer)
+        is_greedy = _took_too_many(work, (owner, device_id), peer)
+        if device_id not in with_fallback and not is_greedy:
+            reserving.top_up(work, owner, device_id, peer)
     reserved = named(encryption.reserved_keys_of(work, owner, peer))
     before = {one.device_id: one.previous_key_id for one in fallback if one.previous_key_id}
     return {

@@ -10,6 +10,7 @@ from homeserver.storage.unit_of_work import UnitOfWork
 NO_KEY = "no_key"
 UNREADABLE = "unreadable"
 INBOX_FULL = "inbox_full"
+INBOX_ABANDONED = "inbox_abandoned"
 
 _TELL_EVERY = 1_000
 
@@ -66,12 +67,17 @@ def report_unreadable(
     notices.tell_owner(work, now_ms, UNREADABLE, known.node_id, content)
 
 
+def report_filled(work: UnitOfWork, device_id: DeviceId, waiting: int, now_ms: int) -> None:
+    """A device has fetched nothing for so long that no more is taken for it."""
+    content = {"device_id": device_id, "waiting": waiting}
+    notices.tell_owner(work, now_ms, INBOX_FULL, "", content)
+
+
 def report_dropped(
-    work: UnitOfWork, user_id: UserId, dropped: Mapping[DeviceId, int], now_ms: int
+    work: UnitOfWork, user_id: UserId, device_id: DeviceId, dropped: int, now_ms: int
 ) -> None:
-    """Messages fell out of inboxes that nobody fetches: said at the first one of each thousand."""
-    for device_id, count in dropped.items():
-        lost = encryption.to_device_lost(work, user_id, device_id)
-        if (lost - count) // _TELL_EVERY < lost // _TELL_EVERY or lost == count:
-            content = {"device_id": device_id, "lost": lost}
-            notices.tell_owner(work, now_ms, INBOX_FULL, "", content)
+    """What waited for an abandoned device makes room: said at the first one of each thousand."""
+    lost = encryption.to_device_lost(work, user_id, device_id)
+    if (lost - dropped) // _TELL_EVERY < lost // _TELL_EVERY or lost == dropped:
+        content = {"device_id": device_id, "lost": lost}
+        notices.tell_owner(work, now_ms, INBOX_ABANDONED, "", content)

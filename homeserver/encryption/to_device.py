@@ -3,7 +3,7 @@
 Spec: client-server-api#send-to-device-messaging
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from homeserver import errors
 from homeserver.encryption import peer_lists, reports
@@ -25,6 +25,9 @@ _ITEM_LIMIT = 65_536
 _ALL_DEVICES = "*"
 _ENCRYPTED = "m.room.encrypted"
 _DEVICES_LIMIT = 1_000
+# After how long a device counts as abandoned: the oldest of what waits for it makes room.
+_ABANDONED_MS = 90 * 86_400_000
+_LATER_MS = 60_000
 
 
 class ToDevice:
@@ -40,7 +43,8 @@ class ToDevice:
     ) -> None:
         """Send to devices, by user and device; the same txn_id again changes nothing.
 
-        What is for people whose servers are not connected is dropped without a word.
+        What is for people whose servers are not connected is dropped without a word. Raises
+        `LimitExceeded` where one of the owner's devices has fetched nothing for too long.
 
         Spec: client-server-api#put_matrixclientv3sendtodeviceeventtypetxnid
         """
@@ -70,6 +74,8 @@ class ToDevice:
 
 def take_in_to_device(work: UnitOfWork, peer: ServerName, edu: JsonObject, now_ms: int) -> None:
     """Put what a peer's user sent into our devices' inboxes.
+
+    Raises `LimitExceeded` where there is no room; it has to come again then.
 
     Spec: server-server-api#send-to-device-messaging
     """
@@ -106,8 +112,32 @@ def _put_into_inboxes(
             (device_id, _encode({"sender": sender, "type": event_type, "content": content}))
             for device_id, content in _addressed(work, user_id, by_device)
         ]
-        dropped = encryption.save_to_device(work, user_id, rows, peer)
-        reports.report_dropped(work, user_id, dropped, now_ms)
+        _make_room(work, user_id, [device_id for device_id, _ in rows], peer, now_ms)
+        encryption.save_to_device(work, user_id, rows, peer)
+
+
+def _make_room(
+    work: UnitOfWork,
+    user_id: UserId,
+    devices: Sequence[DeviceId],
+    peer: ServerName | None,
+    now_ms: int,
+) -> None:
+    """Refuse what is for a full inbox, unless nobody has used the device for very long.
+
+    What was accepted is never dropped for what comes later while somebody may still read it.
+    """
+    most = encryption.limit_for(peer)
+    for device_id, count in encryption.count_to_device(work, user_id, devices, peer).items():
+        if count + 1 == most:
+            reports.report_filled(work, device_id, most, now_ms)
+        if count < most:
+            continue
+        device = accounts.find_device(work, user_id, device_id)
+        if device is None or device.last_seen_at > now_ms - _ABANDONED_MS:
+            raise errors.LimitExceeded(_LATER_MS, f"Too much waits for the device {device_id}.")
+        dropped = encryption.drop_oldest(work, user_id, device_id, peer, most - 1)
+        reports.report_dropped(work, user_id, device_id, dropped, now_ms)
 
 
 def _addressed(

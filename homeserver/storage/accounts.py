@@ -190,6 +190,12 @@ def save_device(work: UnitOfWork, user_id: UserId, device: Device) -> None:
     )
 
 
+def note_seen(work: UnitOfWork, user_id: UserId, device_id: DeviceId, at: int) -> None:
+    """A device is in use."""
+    of_device = {"user_id": user_id, "device_id": device_id}
+    work.change(devices, of_device, {"last_seen_at": at})
+
+
 def delete_devices(work: UnitOfWork, user_id: UserId, device_ids: Sequence[DeviceId]) -> None:
     """Forget devices, their tokens and their used transaction IDs."""
     for table in (devices, tokens, used_transactions):

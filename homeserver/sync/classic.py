@@ -65,6 +65,7 @@ class ClassicSync:
         presences = self._sources.presences
         await presences.arrive(requester, request.set_presence)
         try:
+            await self._devices.note_seen(requester, self._database, self._clock.now_ms())
             await self._forget_received(requester, wish)
             with self._notifier.waiting() as waiter:
                 return await self._answer(requester, wish, request, waiter)

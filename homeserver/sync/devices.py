@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.ports import Requester
+from homeserver.storage import accounts
+from homeserver.storage.database import Database
 from homeserver.sync.told_members import ToldMembers
 
 _REMEMBERED = 200
+_NOTED_EVERY_MS = 86_400_000
 
 
 @dataclass(slots=True)
@@ -17,6 +20,7 @@ class SyncingDevice:
     told_keys: JsonObject | None = None
     empty_up_to: int = -1
     told_members: ToldMembers = field(default_factory=ToldMembers)
+    noted_at: int | None = None
 
     def tell_keys(self, keys: JsonObject) -> bool:
         """Whether these counts are news to a device that was told others."""
@@ -43,3 +47,13 @@ class SyncingDevices:
         if len(self._devices) > _REMEMBERED:
             self._devices.popitem(last=False)
         return device
+
+    async def note_seen(self, requester: Requester, database: Database, now_ms: int) -> None:
+        """Keep once a day that the device is in use: whoever is not may lose messages some day."""
+        device, (user_id, device_id) = self.of(requester), (requester.user_id, requester.device_id)
+        if device.noted_at is None:
+            stored = database.read(lambda view: accounts.find_device(view, user_id, device_id))
+            device.noted_at = now_ms if stored is None else stored.last_seen_at
+        if now_ms - device.noted_at >= _NOTED_EVERY_MS:
+            device.noted_at = now_ms
+            await database.write(lambda work: accounts.note_seen(work, user_id, device_id, now_ms))

@@ -8,8 +8,9 @@ import pytest
 from homeserver import errors
 from homeserver.encryption import to_device
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import DeviceId
-from homeserver.storage import encryption, frames, notices
+from homeserver.matrix.identifiers import DeviceId, ServerName
+from homeserver.storage import accounts, encryption, frames, notices
+from homeserver.storage.encryption import to_device as storage
 from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log_in
 from tests.encryption import keys
 
@@ -72,41 +73,86 @@ async def test_what_a_device_has_is_forgotten(served: Served, alice: Device) -> 
     assert inbox(served, "PHONE") == [message({"a": 2})]
 
 
-async def test_an_inbox_that_nobody_reads_stays_bounded(
-    served: Served, alice: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from homeserver.storage.encryption import to_device as storage
-
-    monkeypatch.setattr(storage, "INBOX_LIMIT", 3)
-    for number in range(5):
-        await send(alice, str(number), {ALICE: {"PHONE": {"a": number}}})
-    assert inbox(served, "PHONE") == [message({"a": number}) for number in (2, 3, 4)]
-    told = served.database.read(notices.newest)
-    assert [(one.kind, one.content) for one in told] == [
-        ("inbox_full", {"device_id": "PHONE", "lost": 1})
-    ]
-    assert (
-        served.database.read(lambda view: encryption.to_device_lost(view, ALICE, DeviceId("PHONE")))
-        == 2
-    )
-
-
-async def test_one_peer_cannot_push_out_what_others_sent(
-    served: Served, alice: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from homeserver.storage.encryption import to_device as storage
-
+@pytest.fixture
+def small_inboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "OWN_LIMIT", 3)
     monkeypatch.setattr(storage, "PEER_LIMIT", 2)
-    await send(alice, "1", {ALICE: {"PHONE": {"a": "mine"}}})
+
+
+def told(served: Served) -> list[tuple[str, JsonObject]]:
+    return [(one.kind, one.content) for one in served.database.read(notices.newest)]
+
+
+@pytest.mark.usefixtures("small_inboxes")
+async def test_a_full_inbox_keeps_what_it_has_and_takes_more_once_it_is_read(
+    served: Served, alice: Device
+) -> None:
+    for number in range(3):
+        await send(alice, str(number), {ALICE: {"PHONE": {"a": number}}})
+    assert told(served) == [("inbox_full", {"device_id": "PHONE", "waiting": 3})]
+    late = {"messages": {ALICE: {"PHONE": {"a": 3}}}}
+    status, answer = await alice.ask("PUT", "/sendToDevice/m.test/3", late)
+    assert (status, answer["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+    assert "PHONE" in answer["error"]
+    assert answer["retry_after_ms"] > 0
+    assert inbox(served, "PHONE") == [message({"a": number}) for number in range(3)]
+    until = served.database.position
+    await served.database.write(
+        lambda work: encryption.delete_to_device_up_to(work, ALICE, DeviceId("PHONE"), until)
+    )
+    await send(alice, "3", late["messages"])
+    assert inbox(served, "PHONE") == [message({"a": 3})]
+
+
+@pytest.mark.usefixtures("small_inboxes")
+async def test_only_an_abandoned_device_loses_its_oldest_messages(
+    served: Served, http: Client, alice: Device
+) -> None:
+    await log_in(http, "LAPTOP")
+    served.clock.seconds += 80 * 86_400
+    seen_at = served.clock.now_ms()
+    await served.database.write(
+        lambda work: accounts.note_seen(work, ALICE, DeviceId("LAPTOP"), seen_at)
+    )
+    served.clock.seconds += 80 * 86_400
+    for number in range(3):
+        await send(alice, f"before {number}", {ALICE: {"LAPTOP": {"a": number}}})
+    late = {"messages": {ALICE: {"LAPTOP": {"a": 3}}}}
+    assert (await alice.ask("PUT", "/sendToDevice/m.test/late", late))[0] == 429
+    served.clock.seconds += 11 * 86_400
     for number in range(5):
-        body = {"sender": BOB, "type": "m.test", "messages": {ALICE: {"PHONE": {"a": number}}}}
-        await served.database.write(
-            lambda work, body=body: to_device.take_in_to_device(work, BOBS, body, 1)  # type: ignore[misc]
-        )
-    assert inbox(served, "PHONE") == [
-        message({"a": "mine"}),
-        *(message({"a": number}, BOB) for number in (3, 4)),
-    ]
+        await send(alice, str(number), {ALICE: {"LAPTOP": {"a": number}}})
+    assert inbox(served, "LAPTOP") == [message({"a": number}) for number in (2, 3, 4)]
+    assert told(served)[0] == ("inbox_abandoned", {"device_id": "LAPTOP", "lost": 1})
+    lost = served.database.read(
+        lambda view: encryption.to_device_lost(view, ALICE, DeviceId("LAPTOP"))
+    )
+    assert lost == 5
+
+
+@pytest.mark.usefixtures("small_inboxes")
+async def test_several_peers_cannot_push_out_what_others_sent(
+    served: Served, alice: Device
+) -> None:
+    await send(alice, "1", {ALICE: {"PHONE": {"a": "mine"}}})
+    expected = [message({"a": "mine"})]
+    for server in ("bob.example", "carol.example", "dave.example"):
+        sender = f"@somebody:{server}"
+        for number in range(2):
+            await take_in(
+                served,
+                edu(sender=sender, messages={ALICE: {"PHONE": {"a": number}}}),
+                ServerName(server),
+            )
+            expected.append(message({"a": number}, sender))
+        with pytest.raises(errors.LimitExceeded):
+            await take_in(
+                served,
+                edu(sender=sender, messages={ALICE: {"PHONE": {"a": 2}}}),
+                ServerName(server),
+            )
+    await send(alice, "2", {ALICE: {"PHONE": {"a": "mine too"}}})
+    assert inbox(served, "PHONE") == [*expected, message({"a": "mine too"})]
 
 
 async def test_messages_to_a_connected_server_wait_in_its_outbox(
@@ -153,8 +199,9 @@ def edu(**changes: Any) -> JsonObject:
     return whole | changes
 
 
-async def take_in(served: Served, body: JsonObject) -> None:
-    await served.database.write(lambda work: to_device.take_in_to_device(work, BOBS, body, 1))
+async def take_in(served: Served, body: JsonObject, peer: ServerName = BOBS) -> None:
+    now_ms = served.clock.now_ms()
+    await served.database.write(lambda work: to_device.take_in_to_device(work, peer, body, now_ms))
 
 
 async def test_a_peers_message_reaches_our_device(served: Served, alice: Device) -> None:

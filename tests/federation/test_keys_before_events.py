@@ -102,6 +102,29 @@ async def test_a_frame_with_keys_alone_is_gone_with_their_effect(meeting: Meetin
     assert left == [0]
 
 
+async def test_a_key_that_there_is_no_room_for_waits_with_all_that_comes_after_it(
+    meeting: Meeting,
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    ears = Ears(bob)
+    tries = 0
+
+    def refuse_twelve_times(
+        work: UnitOfWork, peer: ServerName, items: Sequence[JsonObject]
+    ) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 12:
+            raise errors.LimitExceeded(1)
+        ears.take_items(work, peer, items)
+
+    bob.federation.inbox.register_items(refuse_twelve_times)
+    await speak(alice, bob, 2, "hello")
+    await meeting.clock.until(lambda: "event hello" in ears.heard)
+    assert ears.heard == ["key 0", "key 1", "event hello"]
+
+
 @pytest.mark.parametrize("size", [10, 1_500])
 async def test_no_event_overtakes_a_key(meeting: Meeting, size: int) -> None:
     """Not even where the keys fill more than one frame, by their number or by their size."""

@@ -3,11 +3,13 @@ import pytest
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, RoomId, ServerName
-from homeserver.storage import account_data, encryption
+from homeserver.storage import account_data, accounts, encryption
+from homeserver.storage.accounts import Device
 from homeserver.storage.encryption import OneTimeKey
 from homeserver.storage.encryption import to_device as storage
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.sync.alice import ALICE, BOB, CAROL, Alice, bodies, types
+from tests.sync.sliding import Slider
 
 BOBS = ServerName("bob.test")
 STRANGERS = ServerName("stranger.test")
@@ -186,3 +188,23 @@ async def test_joining_a_room_brings_its_members(alice: Alice) -> None:
     since = (await alice.sync())["next_batch"]
     await alice.member(room_id, ALICE, "join")
     assert (await alice.sync(since))["device_lists"] == {"changed": [BOB]}
+
+
+@pytest.mark.parametrize("is_sliding", [False, True])
+async def test_that_a_device_is_in_use_is_kept_once_a_day(
+    alice: Alice, *, is_sliding: bool
+) -> None:
+    requester = alice.requester
+    device = Device(requester.device_id, None, alice.clock.now_ms())
+    await alice.database.write(lambda work: accounts.save_device(work, ALICE, device))
+    slider = Slider(alice)
+    seen = []
+    for hours in (1, 23, 1, 23):
+        await alice.clock.advance(hours * 3_600)
+        await (slider.slide() if is_sliding else alice.sync())
+        found = alice.database.read(
+            lambda view: accounts.find_device(view, ALICE, requester.device_id)
+        )
+        assert found is not None
+        seen.append((found.last_seen_at - device.last_seen_at) // 3_600_000)
+    assert seen == [0, 24, 24, 48]

@@ -1,10 +1,21 @@
 """The inbox of each device: messages wait here until a sync proves that they arrived."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, bindparam, delete
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+)
 from sqlalchemy import select as choose
 
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
@@ -12,10 +23,10 @@ from homeserver.storage import wake_ups
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
-# A device that never syncs again must not fill the disk: the oldest messages fall out. One peer's
-# share is half of it, so that no peer can push out what others sent.
-INBOX_LIMIT = 10_000
-PEER_LIMIT = INBOX_LIMIT // 2
+# A device that never syncs again must not fill the disk. The owner's other devices and each peer
+# have a part of its inbox of their own, so that nobody can take up what is there for others.
+OWN_LIMIT = 10_000
+PEER_LIMIT = 5_000
 
 # How much one answer to a device carries.
 PAGE_MESSAGES = 1_000
@@ -73,19 +84,29 @@ _SINCE = (
     .order_by(to_device_messages.c.position)
     .limit(bindparam("limit"))
 )
-_FROM_PEER = to_device_messages.c.peer == bindparam("peer")
-_OLDEST_BEYOND = (
+_COUNTS = (
+    choose(to_device_messages.c.device_id, func.count())
+    .where(
+        to_device_messages.c.user_id == bindparam("user_id"),
+        to_device_messages.c.device_id.in_(bindparam("devices", expanding=True)),
+    )
+    .group_by(to_device_messages.c.device_id)
+)
+_OWN, _FROM_PEER = (
+    to_device_messages.c.peer.is_(None),
+    to_device_messages.c.peer == bindparam("peer"),
+)
+_OWN_COUNTS, _COUNTS_OF_PEER = _COUNTS.where(_OWN), _COUNTS.where(_FROM_PEER)
+_NEWEST_BEYOND = (
     choose(to_device_messages.c.position)
     .where(*_OF_DEVICE)
     .order_by(to_device_messages.c.position.desc())
     .offset(bindparam("most"))
     .limit(1)
 )
-_OLDEST_BEYOND_OF_PEER = _OLDEST_BEYOND.where(_FROM_PEER)
 _DELETE_UP_TO = delete(to_device_messages).where(
     *_OF_DEVICE, to_device_messages.c.position <= bindparam("until")
 )
-_DELETE_OF_PEER = _DELETE_UP_TO.where(_FROM_PEER)
 _LOST = choose(to_device_losses.c.lost).where(
     to_device_losses.c.user_id == bindparam("user_id"),
     to_device_losses.c.device_id == bindparam("device_id"),
@@ -97,11 +118,10 @@ def save_to_device(
     user_id: UserId,
     messages: Iterable[tuple[DeviceId, bytes]],
     peer: ServerName | None = None,
-) -> dict[DeviceId, int]:
+) -> None:
     """Put messages into the inboxes of the user's devices, and wake their syncs.
 
-    `peer` is the sender's server if it is not ours. Returns how many older messages fell out,
-    by device.
+    `peer` is the sender's server if it is not ours.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -113,34 +133,41 @@ def save_to_device(
         }
         for device_id, message in messages
     ]
-    if not rows:
-        return {}
-    work.insert_many(to_device_messages, rows)
-    work.wake(wake_ups.SYNC)
-    devices = {row["device_id"] for row in rows}
-    dropped = {one: _drop_beyond(work, user_id, one, peer) for one in devices}
-    return {device_id: count for device_id, count in dropped.items() if count}
+    if rows:
+        work.insert_many(to_device_messages, rows)
+        work.wake(wake_ups.SYNC)
 
 
-def _drop_beyond(
-    work: UnitOfWork, user_id: UserId, device_id: DeviceId, peer: ServerName | None
+def limit_for(peer: ServerName | None) -> int:
+    """How many messages of one sender's server wait for a device at most."""
+    return OWN_LIMIT if peer is None else PEER_LIMIT
+
+
+def count_to_device(
+    view: View, user_id: UserId, devices: Sequence[DeviceId], peer: ServerName | None
+) -> Counter[DeviceId]:
+    """How many messages of one sender's server wait for each device."""
+    asked = {"user_id": user_id, "devices": devices}
+    if peer is None:
+        rows = view.all(_OWN_COUNTS, asked)
+    else:
+        rows = view.all(_COUNTS_OF_PEER, asked | {"peer": peer})
+    return Counter({DeviceId(row[0]): int(row[1]) for row in rows})
+
+
+def drop_oldest(
+    work: UnitOfWork, user_id: UserId, device_id: DeviceId, peer: ServerName | None, most: int
 ) -> int:
-    """Keep an inbox within its bounds, and count what fell out of it."""
-    of_device = {"user_id": user_id, "device_id": device_id}
-    if work.scalar(_OLDEST_BEYOND, of_device | {"most": min(PEER_LIMIT, INBOX_LIMIT)}) is None:
-        return 0  # as it nearly always is
-    dropped = 0
-    if peer is not None:
-        from_peer = of_device | {"peer": peer}
-        until = work.scalar(_OLDEST_BEYOND_OF_PEER, from_peer | {"most": PEER_LIMIT})
-        if until is not None:
-            dropped += work.execute(_DELETE_OF_PEER, from_peer | {"until": until}).rowcount
-    until = work.scalar(_OLDEST_BEYOND, of_device | {"most": INBOX_LIMIT})
-    if until is not None:
-        dropped += work.execute(_DELETE_UP_TO, of_device | {"until": until}).rowcount
-    if dropped:
-        lost = to_device_lost(work, user_id, device_id) + dropped
-        work.upsert(to_device_losses, of_device | {"lost": lost})
+    """Drop the oldest messages of one sender's server beyond so many; how many, which is noted."""
+    of_device: dict[str, Any] = {"user_id": user_id, "device_id": device_id}
+    span = of_device if peer is None else of_device | {"peer": peer}
+    sender = _OWN if peer is None else _FROM_PEER
+    until = work.scalar(_NEWEST_BEYOND.where(sender), span | {"most": most})
+    if until is None:
+        return 0
+    dropped = work.execute(_DELETE_UP_TO.where(sender), span | {"until": until}).rowcount
+    lost = to_device_lost(work, user_id, device_id) + dropped
+    work.upsert(to_device_losses, of_device | {"lost": lost})
     return dropped
 
 

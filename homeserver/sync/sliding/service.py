@@ -53,6 +53,7 @@ class SlidingSync:
         presences = self._sources.presences
         await presences.arrive(requester, request.set_presence)
         try:
+            await self._devices.note_seen(requester, self._database, self._clock.now_ms())
             await self._forget_received(requester, request)
             await self._note_known(requester, request)
             with self._notifier.waiting() as waiter:
