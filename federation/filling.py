@@ -9,6 +9,7 @@ import orjson
 from federation.frames import Outgoing
 from federation.lines import Answer, Ask
 from federation.payloads import MOST_ASKS
+from homeserver.encryption import deposits, reports
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.storage import frames
@@ -175,6 +176,8 @@ def _take_items(work: UnitOfWork, peer: ServerName, lane: str, lot: _Lot) -> boo
     for item in waiting[:_ITEMS_A_FRAME]:
         if len(item.body) > FRAME_BYTES - 1_024:
             frames.drop_item(work, peer, lane, item.number)  # no frame could ever carry it
+            if item.kind == deposits.DEPOSIT:
+                reports.report_deposit(work, reports.DEPOSIT_DROPPED, peer, lot.now)
             continue
         if not lot.takes(len(item.body) + len(item.kind) + 32):
             return False

@@ -222,6 +222,14 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
         "it was told first, so what it shows of that server's people may be somebody else's, or "
         "theirs may be missing. Connect with them by a link to be sure."
     ),
+    "deposit_dropped": _plain(
+        "Your devices and their keys are too many to tell {who} about. What they write to your "
+        "newest devices cannot be read there. Remove devices that you do not use."
+    ),
+    "deposit_refused": _plain(
+        "The keys that the server of {who} left here are wrong, and were not taken. What you write "
+        "may not be readable on their newest devices."
+    ),
     "expired": _plain("The connection with {who} did not come about in time."),
     "goodbye": _plain("{who} has ended the connection, and said so."),
     "keys_renewed": _plain("{who} has renewed its keys in the way that was agreed before."),

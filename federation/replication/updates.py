@@ -17,7 +17,7 @@ from federation.replication import access, verification
 from federation.replication.cards import Cards
 from federation.replication.verification import Room
 from homeserver import ephemeral, errors, metrics
-from homeserver.encryption import deposits, peer_deposits, to_device
+from homeserver.encryption import deposits, peer_deposits, reports, to_device
 from homeserver.ephemeral import Typing
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
@@ -156,7 +156,12 @@ class Updates:
 
     def take_in_deposit(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Keep the keys that a peer leaves with us."""
-        peer_deposits.take_in_deposit(work, peer, body, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        try:
+            peer_deposits.take_in_deposit(work, peer, body, now_ms)
+        except errors.HomeserverError:
+            reports.report_deposit(work, reports.DEPOSIT_REFUSED, peer, now_ms)
+            raise
 
     def take_in_deposit_used(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """Replace the keys of ours that a peer has handed out."""

@@ -11,8 +11,11 @@ NO_KEY = "no_key"
 UNREADABLE = "unreadable"
 INBOX_FULL = "inbox_full"
 INBOX_ABANDONED = "inbox_abandoned"
+DEPOSIT_DROPPED = "deposit_dropped"
+DEPOSIT_REFUSED = "deposit_refused"
 
 _TELL_EVERY = 1_000
+_DAY_MS = 86_400_000
 
 
 def report_no_key(
@@ -81,3 +84,17 @@ def report_dropped(
     if (lost - dropped) // _TELL_EVERY < lost // _TELL_EVERY or lost == dropped:
         content = {"device_id": device_id, "lost": lost}
         notices.tell_owner(work, now_ms, INBOX_ABANDONED, "", content)
+
+
+def report_deposit(work: UnitOfWork, kind: str, peer: ServerName, now_ms: int) -> None:
+    """A deposit of ours is too large for a peer, or one of a peer's is wrong; said once a day.
+
+    What was deposited before stays, so devices that are newer cannot read everything.
+    """
+    known = peers.find_peer(work, peer)
+    if known is None:
+        return
+    lately = [one for one in notices.newest(work) if one.at > now_ms - _DAY_MS]
+    if not any((one.kind, one.node_id) == (kind, known.node_id) for one in lately):
+        content = {"server_name": peer, "name": known.name}
+        notices.tell_owner(work, now_ms, kind, known.node_id, content)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from homeserver import errors
-from homeserver.encryption import deposits, key_material, key_shapes, reserving
+from homeserver.encryption import deposits, key_material, key_shapes, peer_lists, reserving
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import server_of
@@ -20,6 +20,8 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 
 # Clients keep 50 to 100; what is beyond this is a mistake or mischief.
 _ONE_TIME_KEYS_LIMIT = 1_000
+# Peers take no more in a deposit; clients use one algorithm.
+_FALLBACK_KEYS_LIMIT = 8
 # How long a key that was given away is known, should its upload be repeated.
 _REMEMBERED_MS = 30 * 86_400_000
 
@@ -98,15 +100,28 @@ def _save_device_keys(work: UnitOfWork, requester: Requester, keys: bytes) -> bo
     known = _device_keys(work, requester)
     if known == keys:
         return False
-    if known is not None and (
-        key_shapes.identity_keys(known, device_id) != key_shapes.identity_keys(keys, device_id)
-    ):
-        raise errors.InvalidParam("This device has other identity keys. Log in as another device.")
-    if known is not None and _signed_part(known) != _signed_part(keys):
-        encryption.delete_signatures_on(work, requester.user_id, [device_id])
+    if known is None:
+        _check_room_for_another(work, requester)
+    else:
+        _check_continues(work, requester, known, keys)
     encryption.save_device_keys(work, DeviceKeys(requester.user_id, requester.device_id, keys))
     encryption.mark_device_list_changed(work, requester.user_id, server_of(requester.user_id))
     return True
+
+
+def _check_room_for_another(view: View, requester: Requester) -> None:
+    most = peer_lists.DEVICES_LIMIT
+    if len(encryption.find_device_keys(view, [requester.user_id])) >= most:
+        raise errors.TooLarge(f"You have {most} devices with keys. Remove one that you do not use.")
+
+
+def _check_continues(work: UnitOfWork, requester: Requester, known: bytes, keys: bytes) -> None:
+    """A device keeps its identity for life; what others signed holds while that is the same."""
+    device_id = requester.device_id
+    if key_shapes.identity_keys(known, device_id) != key_shapes.identity_keys(keys, device_id):
+        raise errors.InvalidParam("This device has other identity keys. Log in as another device.")
+    if _signed_part(known) != _signed_part(keys):
+        encryption.delete_signatures_on(work, requester.user_id, [device_id])
 
 
 def _signed_part(keys: bytes) -> JsonObject:
@@ -129,6 +144,9 @@ def _save_fallback_keys(
         (one.device_id, one.algorithm): one
         for one in encryption.fallback_keys_of(work, requester.user_id)
     }
+    kept = {algorithm for device_id, algorithm in known if device_id == requester.device_id}
+    if len(kept | {one.algorithm for one in keys}) > _FALLBACK_KEYS_LIMIT:
+        raise errors.TooLarge(f"A device keeps at most {_FALLBACK_KEYS_LIMIT} fallback keys here.")
     fresh = []
     for one in keys:
         before = known.get((one.device_id, one.algorithm))

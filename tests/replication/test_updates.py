@@ -15,7 +15,7 @@ from homeserver.ephemeral.receipts import Marker
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, ServerName
 from homeserver.media import Media
-from homeserver.storage import accounts, encryption, ephemeral, meetings, peers
+from homeserver.storage import accounts, encryption, ephemeral, meetings, notices, peers
 from homeserver.storage.meetings import AGREED, Meeting
 from homeserver.storage.unit_of_work import UnitOfWork
 from homeserver.testing import device_secrets
@@ -300,3 +300,19 @@ async def test_a_connection_for_one_room_carries_that_room_only(pair: Pair) -> N
         await alice.answers.answer(
             bob.name, "event", {"room_id": other_id, "event_ids": [newest.event_id]}
         )
+
+
+async def test_the_owner_is_told_once_a_day_of_a_deposit_that_is_wrong(pair: Pair) -> None:
+    alice, bob = pair
+    wrong: JsonObject = {"users": {alice.user: {}}}  # Bob's server speaks for Bob only
+
+    def take(work: UnitOfWork) -> None:
+        for _ in range(2):
+            with pytest.raises(errors.HomeserverError):
+                alice.updates.take_in_deposit(work, bob.name, wrong)
+
+    await alice.database.write(take)
+    told = alice.database.read(notices.newest)
+    assert [(one.kind, one.content["server_name"]) for one in told] == [
+        ("deposit_refused", bob.name)
+    ]
