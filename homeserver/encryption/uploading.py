@@ -96,7 +96,6 @@ def save(work: UnitOfWork, requester: Requester, upload: Upload) -> dict[str, in
 
 
 def _save_device_keys(work: UnitOfWork, requester: Requester, keys: bytes) -> bool:
-    device_id = requester.device_id
     known = _device_keys(work, requester)
     if known == keys:
         return False

@@ -79,6 +79,7 @@ class Node:
         self.own: OwnIdentity = own_identity.create(self.entropy, clock.now_ms())[0]
         self.rooms = Rooms()
         self.taken: list[JsonObject] = []
+        self.items: list[JsonObject] = []
         self.came = asyncio.Event()
         self.database: Database
         self.federation: Federation
@@ -92,6 +93,7 @@ class Node:
         world = World(self.database, self.keyring, self.clock, self.entropy, self.transport)
         terms = Terms(self.name, self.routes, self.settings)
         self.federation = Federation(world, self.own, self.ratchets, self.rooms, terms)
+        self.federation.inbox.register_items(self.take_items)
         self.federation.inbox.register_transactions(self.take_in)
         self.federation.start()
 
@@ -103,6 +105,9 @@ class Node:
         self, address: bytes, box: bytes, socket: asyncio.BaseTransport | None
     ) -> bytes | None:
         return await self.federation.reception.receive(address, box, socket)
+
+    def take_items(self, _work: UnitOfWork, _peer: ServerName, items: Sequence[JsonObject]) -> None:
+        self.items += items
 
     async def take_in(self, _peer: ServerName, transaction: JsonObject, finish: Finish) -> None:
         await self.database.write(finish)
