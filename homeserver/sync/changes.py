@@ -69,7 +69,8 @@ def collect(view: View, asked: Asked) -> Changes:
     """Read it all. Raises `MovedMeanwhile` where the position is overtaken."""
     messages = _load_to_device(view, asked)
     if messages.has_more:
-        return Changes([], [], [], Beside(), [], messages, device_list_changes.NONE, 0)
+        nothing = device_list_changes.NONE
+        return Changes([], [], [], Beside(), [], messages, nothing, frozenset(), 0)
     sections = moves.load_sections(view, asked)
     newest = load_newest(view)
     beside = _load_beside(view, asked, sections, newest)

@@ -17,7 +17,8 @@ from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log
 from tests.encryption import keys
 
 UPLOAD = "/keys/upload"
-SIGNATURE = {ALICE: {"ed25519:PHONE": "s" * 86, "ed25519:" + "k" * 43: "s" * 86}}
+# What the owner's cross-signing key adds to a device.
+SIGNATURE = {"ed25519:" + "k" * 43: "s" * 86}
 
 
 async def test_no_more_devices_have_keys_than_a_peer_takes(
@@ -40,19 +41,19 @@ async def test_no_more_devices_have_keys_than_a_peer_takes(
 def largest_device(number: int) -> tuple[DeviceKeys, list[OneTimeKey]]:
     """What matrix-nio publishes, cross-signed."""
     device_id = DeviceId(f"DEVICE{number:04}")
-    listed = {
-        "user_id": ALICE,
-        "device_id": device_id,
-        "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
-        "keys": {f"{kind}:{device_id}": "k" * 43 for kind in ("curve25519", "ed25519")},
-        "signatures": SIGNATURE,
-    }
+    listed = cross_signed(device_id, ALICE)
     one_time = {"key": "k" * 43, "signatures": {ALICE: {f"ed25519:{device_id}": "s" * 86}}}
     stock = [
         OneTimeKey(ALICE, device_id, "signed_curve25519", f"{n:06}", orjson.dumps(one_time), 1)
         for n in range(50)
     ]
     return DeviceKeys(ALICE, device_id, orjson.dumps(listed)), stock
+
+
+def cross_signed(device_id: str, user_id: str) -> JsonObject:
+    listed = keys.device_keys(device_id, user_id)
+    signatures = {user_id: listed["signatures"][user_id] | SIGNATURE}
+    return listed | {"signatures": signatures}
 
 
 async def test_the_most_devices_fit_into_a_deposit(served: Served, alice: Device) -> None:
@@ -69,6 +70,8 @@ async def test_the_most_devices_fit_into_a_deposit(served: Served, alice: Device
     of_usual_length = raw.replace(b"alice.example", b"n" * 52 + b".p2p.alt")
     assert len(of_usual_length) < filling.FRAME_BYTES - 1_024
     theirs = orjson.loads(raw.replace(ALICE.encode(), BOB.encode()))
+    listed = theirs["users"][BOB]["device_keys"]
+    listed |= {device_id: cross_signed(device_id, BOB) for device_id in listed}
     await served.database.write(lambda work: peer_deposits.take_in_deposit(work, BOBS, theirs, 1))
     taken = served.database.read(lambda view: encryption.find_device_keys(view, [BOB]))
     assert len(taken) == peer_lists.DEVICES_LIMIT

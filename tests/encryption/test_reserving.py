@@ -15,7 +15,8 @@ SERVERS = [ServerName(f"peer{number}.example") for number in range(20)]
 
 async def upload_fifty(device: Device, name: str = "PHONE", start: int = 0) -> None:
     names = [f"{name}{number:02}" for number in range(start, start + 50)]
-    body = {"device_keys": keys.device_keys(name), "one_time_keys": keys.one_time_keys(*names)}
+    stock = keys.one_time_keys(*names, device_id=name)
+    body = {"device_keys": keys.device_keys(name), "one_time_keys": stock}
     await device.post("/keys/upload", body)
 
 
