@@ -40,7 +40,8 @@ class History:
         self.version = version
         self.room_id = ""
         self.made: list[str] = []  # the events that servers said they had taken
-        self.is_quiet_enough = True  # nobody forged, and everybody was let in
+        self.is_honest = True  # nobody forged
+        self.is_open = True  # no server was ever shut out
         self._club = club
         self._chance = chance
         self._forger = people[2]
@@ -169,7 +170,7 @@ class History:
 
     async def _set_server_acl(self, person: Person) -> None:
         denied = [self._other_than(person).server.server_name] * self._chance.randrange(2)
-        self.is_quiet_enough = False
+        self.is_open = self.is_open and not denied
         await self._set(person, "server_acl", {"allow": ["*"], "deny": denied})
 
     async def _redact(self, person: Person) -> None:
@@ -188,7 +189,7 @@ class History:
     async def _forge(self, _person: Person) -> None:
         if not self._forger.server.is_running:
             return
-        self.is_quiet_enough = False
+        self.is_honest = False
         victim = self._other_than(self._forger)
         hostile, name = HostilePeer(self._forger, victim), UserId(self._forger.user_id)
         number = self._chance.random()
