@@ -40,7 +40,7 @@ bench: $(VENV)/.develops  ## Measure one server, two and large rooms; fails wher
 	$(BIN)/python -m tests.benchmark
 
 simulate: $(VENV)/.develops  ## Run several servers in one process through loss, delay and crashes
-	PYTHONHASHSEED=0 $(BIN)/pytest -n 2 tests/simulation --seeds 5
+	$(BIN)/pytest -n 2 tests/simulation --seeds 5
 
 scale: $(VENV)/.develops  ## Measure what a server costs among 1,000 (some minutes)
 	$(BIN)/homeserver simulate scale --servers 10 --servers 100 --servers 1000

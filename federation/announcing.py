@@ -14,7 +14,7 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 
 def announce_all(work: UnitOfWork, own: OwnIdentity, routes: tuple[str, ...]) -> None:
     """Queue for every connected peer what it does not know yet."""
-    for server_name in peers.connected_servers(work):
+    for server_name in sorted(peers.connected_servers(work)):
         announce(work, own, routes, server_name)
 
 

@@ -5,10 +5,12 @@ Exit code 0 if everything held, 1 if a promise or an expectation broke, 2 for a 
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from homeserver.cli import _playing, _scaling
 from homeserver.testing import scenario_files
@@ -16,6 +18,8 @@ from homeserver.testing.scenario_files import BadScenario, ScenarioFile
 
 _BUILT_IN = Path(scenario_files.__file__).parent / "scenarios"
 _BROKEN, _BAD = 1, 2
+_OF_SCALE = ("connections", "processes", "plot", "results")
+_OF_STORIES = ("steps", "report", "fast", "real")
 
 
 @click.command("simulate")
@@ -64,11 +68,17 @@ def command(scenario: str | None, **options: Any) -> None:
     if scenario is None:
         _list()
         return
-    _make_repeatable()
     if scenario == "scale":
         _scale(options)
         return
+    _refuse(options, _OF_SCALE, "is about `scale` only")
     file = _load(scenario)
+    if options["servers"] and not isinstance(file.scenario.people, int):
+        raise click.UsageError("--servers counts people anew, and this scenario names them.")
+    if len(options["servers"]) > 1:
+        raise click.UsageError("--servers stands several times for `scale` only.")
+    if options["real"] and options["fast"]:
+        raise click.UsageError("--real servers cannot be --fast: they do encrypt.")
     servers = next(iter(options["servers"]), None)
     how = _playing.How(
         options["seed"], servers, options["steps"], options["report"], is_fast=options["fast"]
@@ -82,7 +92,16 @@ def command(scenario: str | None, **options: Any) -> None:
         sys.exit(_BROKEN)
 
 
+def _refuse(options: dict[str, Any], names: Sequence[str], why: str) -> None:
+    """An option that would mean nothing is a mistake."""
+    for name in names:
+        given = click.get_current_context().get_parameter_source(name)
+        if given is ParameterSource.COMMANDLINE and options[name]:
+            raise click.UsageError(f"--{name} {why}.")
+
+
 def _scale(options: dict[str, Any]) -> None:
+    _refuse(options, _OF_STORIES, "is about scenarios, not about `scale`")
     asked = _scaling.Asked(
         options["servers"] or (10,),
         options["connections"] or (20,),
@@ -110,10 +129,3 @@ def _load(scenario: str) -> ScenarioFile:
     except BadScenario as error:
         click.echo(str(error), err=True)
         sys.exit(_BAD)
-
-
-def _make_repeatable() -> None:
-    """Begin again with a fixed order of sets, on which some decisions depend."""
-    if "PYTHONHASHSEED" not in os.environ and sys.argv[1:2] == ["simulate"]:
-        arguments = [sys.executable, "-m", "homeserver", *sys.argv[1:]]
-        os.execve(sys.executable, arguments, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606

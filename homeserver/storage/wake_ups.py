@@ -32,7 +32,7 @@ class WakeUps:
             listeners.remove(listener)
 
     def tell(self, topics: Iterable[str]) -> None:
-        """Wake everyone who listens to one of these topics."""
-        for topic in topics:
+        """Wake everyone who listens to one of these topics, in an order that is always the same."""
+        for topic in sorted(topics):
             for listener in tuple(self._listeners.get(topic, ())):
                 listener()
