@@ -24,13 +24,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for a world, or for a seed, once for each seed."""
-    if "seed" not in metafunc.fixturenames:
+    """Run a test that asks for a world, or for our seed, once for each seed.
+
+    Other people's suites have fixtures called `seed` too, and parameters: those are left alone.
+    """
+    if "seed" not in metafunc.fixturenames or not _is_ours(metafunc):
         return
     marker = metafunc.definition.get_closest_marker("seeds")
     count = metafunc.config.getoption("--seeds") or (marker.args[0] if marker else 1)
     first = metafunc.config.getoption("--first-seed")
     metafunc.parametrize("seed", range(first, first + count), ids=lambda seed: f"seed{seed}")
+
+
+def _is_ours(metafunc: pytest.Metafunc) -> bool:
+    """Whether the seed is this plugin's: no suite nearer to the test has one of its own."""
+    nearest = metafunc._arg2fixturedefs.get("seed", ())[-1:]  # noqa: SLF001 - no other way
+    return any(found.func.__module__ == __name__ for found in nearest)
+
+
+@pytest.fixture(name="seed")
+def _seed() -> int:
+    """What decides every chance; each test is run over as many as were asked for."""
+    return 1
 
 
 @pytest.fixture
