@@ -68,8 +68,7 @@ def put_back(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(mode=0o700, parents=True)
     try:
-        with source.open("rb") as file:
-            _unpack(SealedReader(file, passphrase), staging)
+        unpack(source, staging, passphrase)
         settings = _settle_in(staging, environ)
         keyring = initialising.unlock(settings, ask)
         inside = _with_database(settings, staging / DATABASE)
@@ -105,8 +104,13 @@ def _make_safe(work: UnitOfWork, party: Party) -> list[Peer]:
     return restoring.void(work, party)
 
 
+def unpack(source: Path, staging: Path, passphrase: str) -> None:
+    """Write a backup's files as they are; names that lead out of it, and links, are refused."""
+    with source.open("rb") as file:
+        _unpack(SealedReader(file, passphrase), staging)
+
+
 def _unpack(reader: SealedReader, staging: Path) -> None:
-    """Write the files; names that lead out of the directory, and links, are refused."""
     try:
         with tarfile.open(mode="r|", fileobj=cast("BinaryIO", reader)) as archive:
             for member in archive:

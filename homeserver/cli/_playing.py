@@ -1,7 +1,11 @@
 """Play one scenario for `homeserver simulate`, and show how it ended."""
 
+import contextlib
+import logging
+import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,18 +39,20 @@ class How:
 
 def play(file: ScenarioFile, how: How) -> bool:
     """Play it in a simulated world; whether everything held."""
-    with tempfile.TemporaryDirectory(prefix="homeserver-simulation-") as directory:
+    with _silence(), tempfile.TemporaryDirectory(prefix="homeserver-simulation-") as directory:
         world = how.world(file, Path(directory))
         try:
             broken = _play(Stage(world, file, how.servers), how)
         finally:
             world.close()
-    if broken is None:
-        return True
-    click.echo(str(broken), err=True)
-    found = shortest.search(
-        file, how.servers, lambda directory: how.world(file, directory), broken.number
-    )
+        if broken is None:
+            return True
+        click.echo(str(broken), err=True)
+        found = None
+        if broken.number:
+            found = shortest.search(
+                file, how.servers, lambda directory: how.world(file, directory), broken
+            )
     _say_how_to_see_it_again(file, how, world.seed, found)
     return False
 
@@ -69,7 +75,17 @@ def play_real(file: ScenarioFile, how: How) -> bool:
             world.close()
     if broken is not None:
         click.echo(str(broken), err=True)
+        click.echo(f"Seed {world.seed} for the relays; processes keep to none.", err=True)
     return broken is None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Let the servers log nothing: their troubles are what the story is about."""
+    before = logging.root.manager.disable
+    logging.disable()
+    yield
+    logging.disable(before)
 
 
 def _play(stage: Stage, how: How) -> StepFailed | None:
@@ -100,15 +116,18 @@ def _say(ended: list[Ending]) -> None:
 
 
 def _say_how_to_see_it_again(
-    file: ScenarioFile, how: How, seed: int, found: shortest.Shortest
+    file: ScenarioFile, how: How, seed: int, found: shortest.Shortest | None
 ) -> None:
-    words = [f"homeserver simulate {file.path} --seed {seed} --steps {found.steps}"]
+    words = ["homeserver", "simulate", str(file.path), "--seed", str(seed)]
+    if found is not None:
+        words += ["--steps", str(found.steps)]
     if how.servers is not None:
-        words.append(f"--servers {how.servers}")
+        words += ["--servers", str(how.servers)]
     if how.is_fast:
         words.append("--fast")
-    place = file.place("story", found.steps - 1)
-    click.echo(f"shortest beginning that fails: up to {place}, {found.steps} steps", err=True)
-    if not found.is_certain:
+    if found is not None:
+        place = file.place("story", found.steps - 1)
+        click.echo(f"shortest beginning that fails: up to {place}, {found.steps} steps", err=True)
+    if found is not None and not found.is_certain:
         click.echo("(there was no time to try every shorter one)", err=True)
-    click.echo(f"again: {' '.join(words)}", err=True)
+    click.echo(f"again: {shlex.join(words)}", err=True)

@@ -28,6 +28,8 @@ MUST_GO = frozenset(
 _COLUMNS_OF_PEERS = frozenset({"peer", "server", "server_name", "via", "asker", "target"})
 
 
+# What is said to somebody else, or comes from somebody else, may be about anybody.
+ON_ITS_WAY = frozenset({"in_flight", "inbox", "outbox_items", "outbox_newest", "waiting_events"})
 # What other members of a room hand on about whoever is in it.
 TOLD_BY_OTHERS = frozenset({"known_cards"})
 
@@ -42,18 +44,28 @@ def tables_by_peer(server: SimulatedServer) -> set[str]:
         return {table for table, column in rows.fetchall() if column in _COLUMNS_OF_PEERS}
 
 
-def tables_naming(server: SimulatedServer, *names: str) -> set[str]:
-    """The tables in which any column of any row holds one of these names."""
+def tables_naming(
+    server: SimulatedServer, *names: str, passing: frozenset[str] = frozenset()
+) -> set[str]:
+    """The tables in which any column of any row holds one of these names.
+
+    In those that are `passing` only the columns of peers count.
+    """
     found = set()
     with contextlib.closing(sqlite3.connect(server.directory / "homeserver.db")) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         for (table,) in tables.fetchall():
             rows = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - ours
-            if any(_names(row, names) for row in rows):
+            chosen = [
+                place
+                for place, column in enumerate(rows.description)
+                if table not in passing or column[0] in _COLUMNS_OF_PEERS
+            ]
+            if any(_names([row[place] for place in chosen], names) for row in rows):
                 found.add(table)
     return found
 
 
-def _names(row: tuple[object, ...], names: tuple[str, ...]) -> bool:
+def _names(row: list[object], names: tuple[str, ...]) -> bool:
     text = repr(row)
     return any(name in text for name in names)

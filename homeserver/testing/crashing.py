@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import aiohttp
 
 from homeserver.crash_points import Point
-from homeserver.testing.simulated_server import SimulatedServer
+from homeserver.testing.simulated_server import SimulatedServer, never
 from homeserver.testing.watched_database import Boundary
 from homeserver.testing.world import World
 
@@ -75,7 +75,7 @@ def passing(*servers: SimulatedServer) -> Iterator[set[Point]]:
         server.crash_at = note
     yield passed
     for server in servers:
-        server.crash_at = _never
+        server.crash_at = never
 
 
 async def _crash(
@@ -92,7 +92,7 @@ async def _crash(
     except aiohttp.ClientError:
         if server.is_running:
             raise
-    server.crash_at = _never
+    server.crash_at = never
     if plan.where is None:
         return None
     await server.start()
@@ -132,7 +132,3 @@ class CrashAt:
             return False
         self.where = boundary
         return True
-
-
-def _never(_boundary: Boundary) -> bool:
-    return False

@@ -1,11 +1,18 @@
 """What must hold after every step of a simulation, as far as the owners' clients can see it."""
 
+import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
 
 from federation.consent import TABLE, Standing, Step
-from homeserver.testing import census
-from homeserver.testing.person import Person
+from homeserver.testing import census, unwanted
+from homeserver.testing.person import Event, Person
 from homeserver.testing.wire_watch import WireWatch
+
+_ENDED = ("revoked", "blocked")
+_CONNECTED = ("active", "paused")
 
 
 class Broken(AssertionError):
@@ -20,14 +27,46 @@ class Parted(AssertionError):
         self.room_id = room_id
 
 
-async def check_always(people: Sequence[Person]) -> None:
-    """What holds at any time, whatever the network and the servers suffer."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What somebody sees of a room, and where they stand with others."""
+
+    person: Person
+    room_id: str
+    standings: dict[str, str]
+    state: dict[tuple[str, str], str]
+    events: list[Event]
+
+    def knows(self, other: "_Seen") -> bool:
+        """Whether the other is connected, as this one has it."""
+        return self.standings.get(other.person.server.server_name) == "active"
+
+    def hides(self, user_id: str) -> bool:
+        """Whether a member of the room is shown as out of it, because he is cut off or unknown."""
+        server = user_id.partition(":")[2]
+        is_own = server == self.person.server.server_name
+        return not is_own and self.standings.get(server) not in _CONNECTED
+
+
+async def check_always(people: Sequence[Person], longest: int | None = None) -> None:
+    """What holds at any time, whatever the network and the servers suffer.
+
+    The history of somebody who has said more than `longest` is left for another time.
+    """
     for person in people:
-        if person.server.is_running:
-            await person.sync()  # raises SeenTwice
-            await _check_standings(person)
-            await _check_acknowledged(person)
-            await _check_tombstones(person)
+        if not person.server.is_running:
+            continue
+        try:
+            answer = await person.sync()  # raises SeenTwice
+            trail, peers = await person.audit(), await person.peers()
+            unwanted.check(person, answer, peers, len(trail))
+            _check_standings(person, trail)
+            _check_tombstones(person, peers)
+            if longest is None or sum(map(len, person.acknowledged.values())) <= longest:
+                await _check_acknowledged(person)
+        except aiohttp.ClientError:
+            if person.server.is_running:
+                raise  # else its power went just now, as the story wants it
 
 
 def check_wire(watch: WireWatch) -> None:
@@ -37,19 +76,26 @@ def check_wire(watch: WireWatch) -> None:
 
 
 async def check_healed(people: Sequence[Person]) -> None:
-    """What holds once everything can reach everything and has settled."""
+    """What holds for any two who are connected, once they can reach each other and have settled."""
     running = [person for person in people if person.server.is_running]
-    rooms = {room_id for person in running for room_id in await person.joined_rooms()}
-    for room_id in sorted(rooms):
-        inside = [one for one in running if room_id in await one.joined_rooms()]
-        for group in await _connected(inside):
-            await _check_room(room_id, group)
+    standings = {person.name: await _standings(person) for person in running}
+    inside: dict[str, list[Person]] = {}
+    for person in running:
+        for room_id in await person.joined_rooms():
+            inside.setdefault(room_id, []).append(person)
+    for room_id in sorted(inside):
+        seen = [await _look(person, room_id, standings[person.name]) for person in inside[room_id]]
+        for ours, theirs in itertools.combinations(seen, 2):
+            if ours.knows(theirs) and theirs.knows(ours):
+                _check_same(room_id, ours, theirs)
+                _check_told(ours, theirs)
+                _check_told(theirs, ours)
 
 
-async def _check_standings(person: Person) -> None:
+def _check_standings(person: Person, trail: Sequence[Event]) -> None:
     """Standings only move along the table, each step from where the last one led."""
     reached: dict[str, str] = {}
-    for entry in await person.audit():
+    for entry in trail:
         if entry["step"] not in set(Step):
             if entry["standing_before"] != entry["standing"]:
                 raise AssertionError(f"{person.name}: {entry['step']} moved a standing")
@@ -64,22 +110,26 @@ async def _check_standings(person: Person) -> None:
         reached[entry["node_id"]] = entry["standing"]
 
 
-async def _check_tombstones(person: Person) -> None:
-    """Of a peer that was revoked nothing is left but history, tombstone and trail."""
-    for peer in await person.peers():
-        if peer["standing"] == "revoked":
-            left = census.tables_naming(person.server, peer["server_name"], peer["node_id"])
+def _check_tombstones(person: Person, peers: Sequence[Event]) -> None:
+    """Of a peer that was revoked or blocked nothing is left but history, tombstone and trail."""
+    for peer in peers:
+        if peer["standing"] in _ENDED:
+            names = peer["server_name"], peer["node_id"]
+            left = census.tables_naming(person.server, *names, passing=census.ON_ITS_WAY)
             if left - census.MAY_REMAIN:
                 beyond = ", ".join(sorted(left - census.MAY_REMAIN))
-                raise AssertionError(f"{person.name} keeps of a revoked peer: {beyond}")
+                raise AssertionError(f"{person.name} keeps of a {peer['standing']} peer: {beyond}")
 
 
 async def _check_acknowledged(person: Person) -> None:
     """What a server acknowledged to its client is never lost."""
     joined = await person.joined_rooms()
-    for room_id, acknowledged in person.acknowledged.items():
+    for room_id in person.acknowledged.keys() | person.acknowledged_state.keys():
         if room_id in joined:
-            _check_present(person, acknowledged, await _event_ids(person, room_id))
+            events = await person.timeline(room_id)
+            acknowledged = person.acknowledged.get(room_id, [])
+            acknowledged = acknowledged + person.acknowledged_state.get(room_id, [])
+            _check_present(person, acknowledged, [event["event_id"] for event in events])
 
 
 def _check_present(person: Person, acknowledged: Iterable[str], there: Sequence[str]) -> None:
@@ -90,48 +140,46 @@ def _check_present(person: Person, acknowledged: Iterable[str], there: Sequence[
         raise AssertionError(f"{person.name} has an event twice in a room's history")
 
 
-async def _connected(people: Sequence[Person]) -> list[list[Person]]:
-    """Those who are all connected to each other; a pair that is not is left out."""
-    group: list[Person] = []
-    for person in people:
-        if all([await person.standing(one) == "active" for one in group]) and all(
-            [await one.standing(person) == "active" for one in group]
-        ):
-            group.append(person)
-    return [group]
+async def _standings(person: Person) -> dict[str, str]:
+    return {str(peer["server_name"]): str(peer["standing"]) for peer in await person.peers()}
 
 
-async def _check_room(room_id: str, people: Sequence[Person]) -> None:
-    """Everybody has the same state, and everything that anybody was told is sent."""
-    states = {person.name: await person.state(room_id) for person in people}
-    first = people[0]
-    for person in people[1:]:
-        ours, theirs = states[first.name], states[person.name]
-        differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
-        if differing:
-            words = f"{first.name} and {person.name} differ about {sorted(differing)}"
-            raise Parted(room_id, f"{words} in {room_id}")
-        there = await _event_ids(person, room_id)
-        for other in people:
-            _check_present(person, await _sent_since_joining(person, other, room_id), there)
+async def _look(person: Person, room_id: str, standings: dict[str, str]) -> _Seen:
+    state, events = await person.state(room_id), await person.timeline(room_id)
+    return _Seen(person, room_id, standings, state, events)
 
 
-async def _sent_since_joining(reader: Person, sender: Person, room_id: str) -> list[str]:
-    """What the sender was told is sent, of what follows the reader in the sender's history."""
-    events = await sender.timeline(room_id)
+def _check_same(room_id: str, ours: _Seen, theirs: _Seen) -> None:
+    """Both see the same state; whether somebody is there whom either has cut off is their own."""
+    differing = {
+        key
+        for key in ours.state | theirs.state
+        if ours.state.get(key) != theirs.state.get(key)
+        and not (key[0] == "m.room.member" and (ours.hides(key[1]) or theirs.hides(key[1])))
+    }
+    if differing:
+        words = f"{ours.person.name} and {theirs.person.name} differ about {sorted(differing)}"
+        raise Parted(room_id, f"{words} in {room_id}")
+
+
+def _check_told(reader: _Seen, sender: _Seen) -> None:
+    """The reader has what the sender was told is sent, of what follows the reader's coming.
+
+    Unless it is not wanted: what is said without the grant is never asked for again.
+    """
+    if sender.person.name in reader.person.silenced:
+        return
     joined = next(
         (
             place
-            for place, event in enumerate(events)
+            for place, event in enumerate(sender.events)
             if event["type"] == "m.room.member"
-            and event["state_key"] == reader.user_id
+            and event["state_key"] == reader.person.user_id
             and event["content"].get("membership") == "join"
         ),
-        len(events),
+        len(sender.events),
     )
-    acknowledged = set(sender.acknowledged.get(room_id, ()))
-    return [event["event_id"] for event in events[joined:] if event["event_id"] in acknowledged]
-
-
-async def _event_ids(person: Person, room_id: str) -> list[str]:
-    return [event["event_id"] for event in await person.timeline(room_id)]
+    acknowledged = set(sender.person.acknowledged.get(sender.room_id, ()))
+    later = [event["event_id"] for event in sender.events[joined:]]
+    due = [event_id for event_id in later if event_id in acknowledged]
+    _check_present(reader.person, due, [event["event_id"] for event in reader.events])

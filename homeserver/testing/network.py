@@ -86,12 +86,15 @@ class Link:
 
     faults: Faults
     random: Any = field(repr=False)
+    free_at: float = 0.0  # a line carries one byte after the other, whoever's they are
 
-    def delay(self, size: int) -> float:
-        """How long a box of this size is on its way."""
+    def delay(self, size: int, now: float) -> float:
+        """How long a box of this size is on its way, behind those that set out before it."""
         faults = self.faults
-        sending = size / faults.bytes_per_second if faults.bytes_per_second else 0.0
-        return faults.latency_s + faults.jitter_s * float(self.random.random()) + sending
+        if faults.bytes_per_second:
+            self.free_at = max(self.free_at, now) + size / faults.bytes_per_second
+        queued = max(0.0, self.free_at - now)
+        return faults.latency_s + faults.jitter_s * float(self.random.random()) + queued
 
     def happens(self, likelihood: float) -> bool:
         """Draw; draws nothing where it is out of the question."""
@@ -106,6 +109,8 @@ class Network:
         self._links: dict[tuple[str, str], Link] = {}
         self._faults = CALM
         self._listening: dict[str, tuple[str, Receive]] = {}
+        self._listened: dict[str, str] = {}  # who was the last to listen there
+        self._behind_nat: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
         self.passages: list[Passage] = []
         self.recorded: list[Recorded] = []
@@ -116,6 +121,7 @@ class Network:
     def listen(self, route: str, server: str, receive: Receive) -> None:
         """From now on the route leads to this server."""
         self._listening[route] = (server, receive)
+        self._listened[route] = server
 
     def deafen(self, server: str) -> None:
         """Nobody of this server listens any more."""
@@ -147,6 +153,13 @@ class Network:
         link = self.link(source, target)
         link.faults = replace(link.faults, **faults)
 
+    def put_behind_nat(self, server: str, *, is_behind: bool = True) -> None:
+        """From now on this server calls, and nobody calls it. That is no fault: it never heals."""
+        if is_behind:
+            self._behind_nat.add(server)
+        else:
+            self._behind_nat.discard(server)
+
     def heal(self) -> None:
         """End every fault on every link."""
         self._faults = CALM
@@ -159,7 +172,7 @@ class Network:
         if target is None:
             return False
         out, back = self.link(source, target[0]).faults, self.link(target[0], source).faults
-        return not (out.is_cut or back.is_cut or out.only_answers)
+        return not (out.is_cut or back.is_cut or self._is_barred(out, target[0]))
 
     async def deliver(self, source: str, recorded: Recorded, timeout_s: float) -> bytes:
         """Carry a request and its answer, within the time that the caller waits."""
@@ -188,6 +201,7 @@ class Network:
     async def _exchange(self, source: str, sent: Recorded) -> bytes | None:
         found = self._listening.get(sent.route)
         if found is None:
+            self._watch_in_vain(source, sent)
             self._note(_now(), source, sent.route, "request", len(sent.box), "nobody there")
             raise errors.PeerUnreachable
         target = found[0]
@@ -195,6 +209,14 @@ class Network:
         box = await self._travel(parcel, sent)
         answer = await self._hand_over(replace(sent, box=box))
         return await self._come_back(parcel, answer)
+
+    def _watch_in_vain(self, source: str, sent: Recorded) -> None:
+        """A box leaves its sender also where nobody listens any more."""
+        target = self._listened.get(sent.route)
+        if target is not None:
+            parcel = Parcel(source, target, "request", sent.address, sent.box, sent.party)
+            for watch in self.watchers:
+                watch(parcel)
 
     async def _come_back(self, asked: Parcel, answer: bytes | None) -> bytes | None:
         source, target = asked.target, asked.source
@@ -215,7 +237,7 @@ class Network:
             sent = replace(sent, box=box)
         link, at = self.link(source, target), _now()
         faults = link.faults
-        is_barred = faults.only_answers and kind == "request"
+        is_barred = kind == "request" and self._is_barred(faults, target)
         if faults.is_cut or is_barred or link.happens(faults.loss):
             self._note(at, source, target, kind, len(box), "lost")
             await _for_ever()
@@ -226,13 +248,17 @@ class Network:
             self._note(at, source, target, kind, len(box), "held")
             self._later(link, sent)
             await _for_ever()
-        await asyncio.sleep(link.delay(len(box)))
+        await asyncio.sleep(link.delay(len(box), at))
         if link.faults.is_cut:
             self._note(at, source, target, kind, len(box), "lost")
             await _for_ever()
         is_damaged = link.happens(faults.corruption)
         self._note(at, source, target, kind, len(box), "damaged" if is_damaged else "arrived")
         return _damage(box, link) if is_damaged else box
+
+    def _is_barred(self, faults: Faults, target: str) -> bool:
+        """Whether no request gets through, only answers."""
+        return faults.only_answers or target in self._behind_nat
 
     async def _tampered(self, parcel: Parcel) -> bytes:
         """What becomes of a box in the hands of whoever sits on the wire."""

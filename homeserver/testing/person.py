@@ -3,6 +3,7 @@
 Everything a person does or sees goes through the client API or the admin API.
 """
 
+import copy
 from collections import Counter
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,8 @@ from homeserver.testing.client import Refused
 from homeserver.testing.simulated_server import PASSWORD, SimulatedClient, SimulatedServer
 
 Event = dict[str, Any]
+# The messages that a server said it had taken, and the pieces of state, by room.
+Acknowledged = tuple[dict[str, list[str]], dict[str, list[str]]]
 
 _V3 = "/_matrix/client/v3"
 _NOT_FOUND = 404
@@ -24,13 +27,19 @@ class Person:
     """An owner. `acknowledged` are the messages that the server said it had taken, by room.
 
     `keys` are the messages to the device that its syncs have brought, in their order.
+    `acknowledged_state` are pieces of state: the own server keeps them, others may refuse them.
     """
 
     def __init__(self, server: SimulatedServer) -> None:
         self.server = server
         self.acknowledged: dict[str, list[str]] = {}
+        self.acknowledged_state: dict[str, list[str]] = {}
         self.seen: dict[str, Counter[str]] = {}
         self.keys: list[Event] = []
+        # For `unwanted`: how long the audit trail was at the last look, and what was not granted.
+        self.refused: tuple[int, set[tuple[str, str]]] | None = None
+        self.silenced: set[str] = set()  # who was not allowed to say anything, at some time
+        self._left: set[str] = set()
         self._client: SimulatedClient | None = None
         self._transactions = 0
         self._notice_rooms: dict[str, bool] = {}
@@ -99,12 +108,40 @@ class Person:
 
     async def set_state(self, room_id: str, event_type: str, key: str, content: Event) -> str:
         """Set a piece of a room's state. Others may refuse it, if power was taken meanwhile."""
-        return await self.client.set_state(room_id, event_type, key, content)
+        event_id = await self.client.set_state(room_id, event_type, key, content)
+        self.acknowledged_state.setdefault(room_id, []).append(event_id)
+        return event_id
 
     async def moderate(self, verb: str, room_id: str, other: "Person") -> None:
         """`invite`, `kick`, `ban` or `unban` somebody."""
         path = f"{_V3}/rooms/{quote(room_id)}/{verb}"
         await self.client.request("POST", path, {"user_id": other.user_id})
+
+    async def type_in(self, room_id: str) -> None:
+        """Begin to type."""
+        path = f"{_V3}/rooms/{quote(room_id)}/typing/{quote(self.user_id)}"
+        await self.client.request("PUT", path, {"typing": True, "timeout": 30_000})
+
+    async def read_all(self, room_id: str) -> None:
+        """Say that everything up to the newest event is read."""
+        newest = (await self.timeline(room_id))[-1]["event_id"]
+        path = f"{_V3}/rooms/{quote(room_id)}/receipt/m.read/{quote(newest)}"
+        await self.client.request("POST", path, {})
+
+    async def send_file(self, room_id: str, size: int) -> str:
+        """Upload a file of so many bytes, and show it in a room."""
+        url = await self.client.upload(bytes(size), "application/octet-stream")
+        content = {"msgtype": "m.file", "body": "a file", "url": url}
+        self._transactions += 1
+        transaction = f"{self.name}-{self._transactions}"
+        event_id = await self.client.send(room_id, "m.room.message", content, transaction)
+        self.acknowledged.setdefault(room_id, []).append(event_id)
+        return event_id
+
+    async def open_newest_file(self, room_id: str) -> bytes:
+        """Fetch what was shown last."""
+        urls = [event["content"].get("url") for event in await self.timeline(room_id)]
+        return await self.client.download(next(url for url in reversed(urls) if url))
 
     async def timeline(self, room_id: str) -> list[Event]:
         """Every event of a room that this person can see, oldest first."""
@@ -146,21 +183,39 @@ class Person:
         return self._notice_rooms[room_id]
 
     async def sync(self) -> dict[str, Any]:
-        """Sync once, without waiting, and note which events came; none may come twice."""
+        """Sync once, without waiting, and note which events came; none may come twice.
+
+        Whoever comes back to a room is shown it anew.
+        """
         answer = await self.client.sync()
         self.keys += answer.get("to_device", {}).get("events", [])
         for part in ("join", "leave"):
             for room_id, room in answer.get("rooms", {}).get(part, {}).items():
                 seen = self.seen.setdefault(room_id, Counter())
+                if part == "leave":
+                    self._left.add(room_id)
+                elif room_id in self._left:
+                    self._left.discard(room_id)
+                    seen.clear()
                 seen.update(event["event_id"] for event in room["timeline"]["events"])
                 twice = [event_id for event_id, count in seen.items() if count > 1]
                 if twice:
                     raise SeenTwice(f"{self.name} was shown {twice} again in {room_id}")
         return answer
 
+    def what_was_acknowledged(self) -> Acknowledged:
+        """A copy of it, to be kept beside a copy of the server."""
+        return copy.deepcopy((self.acknowledged, self.acknowledged_state))
+
+    def go_back_to(self, acknowledged: Acknowledged) -> None:
+        """The server is as it was then: nothing later is asked of it, and nothing earlier lost."""
+        self.forget_syncs()
+        self.acknowledged, self.acknowledged_state = copy.deepcopy(acknowledged)
+
     def forget_syncs(self) -> None:
         """Begin to sync from nothing, as a client does whose server went back in time."""
         self.client.since = None
+        self.refused = None
         self.seen.clear()
 
     # Peers
@@ -200,12 +255,22 @@ class Person:
         """Go on with somebody."""
         await self._step(other, "resume")
 
-    async def revoke(self, other: "Person") -> None:
-        """End the connection with somebody for good."""
-        await self._step(other, "revoke")
+    async def revoke(self, other: "Person", **choice: Any) -> None:
+        """End the connection with somebody for good; `rooms` is `leave` or `eject`."""
+        await self.server.admin("POST", f"/peers/{other.server.server_name}/revoke", choice)
+
+    async def block(self, other: "Person") -> None:
+        """End it so that not even a new invitation helps."""
+        await self._step(other, "block")
+
+    async def unblock(self, other: "Person") -> None:
+        """Let invitations help again."""
+        await self._step(other, "unblock")
 
     async def grant(self, other: "Person", **changes: Any) -> None:
         """Change what somebody may do."""
+        if changes.get("messages") is False:
+            self.silenced.add(other.name)
         await self.server.admin("PATCH", f"/peers/{other.server.server_name}", changes)
 
     async def audit(self) -> list[dict[str, Any]]:

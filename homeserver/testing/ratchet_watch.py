@@ -16,9 +16,11 @@ from federation.ratchets.interface import (
     PickleKeys,
     Ratchets,
 )
+from homeserver.testing.letters import Letters
 
 _VERSIONS = (3, 4)
 _RATCHET_KEY, _INDEX, _INNER = 0x0A, 0x10, 0x22
+_GROUP_INDEX = 0x08
 
 
 class KeyUses:
@@ -42,6 +44,14 @@ class KeyUses:
         """A group message was read."""
         self._note(session, index, ciphertext)
 
+    def note_group_message(self, session_id: str, ciphertext: bytes) -> None:
+        """A group message left, to one of those who get it; all of them get the same."""
+        # The first one counts: behind the ciphertext stand bytes that only look like fields.
+        indices = (value for tag, value in _fields(ciphertext) if tag == _GROUP_INDEX)
+        index = next(indices, None)
+        if isinstance(index, int):
+            self._note(session_id.encode(), index, ciphertext)
+
     def _note(self, key: bytes, index: int, message: bytes) -> None:
         digest = hashlib.blake2b(message, digest_size=16).digest()
         if self._uses.setdefault((key, index), digest) != digest:
@@ -49,16 +59,16 @@ class KeyUses:
 
 
 class WatchedRatchets:
-    """Real ratchets; what they read is noted."""
+    """Ratchets, of whatever kind; what they read is noted, what they seal is remembered."""
 
-    def __init__(self, ratchets: Ratchets, uses: KeyUses) -> None:
+    def __init__(self, ratchets: Ratchets, uses: KeyUses, letters: Letters) -> None:
         self._ratchets = ratchets
         self._uses = uses
+        self._letters = letters
         self.create_account = ratchets.create_account
         self.identity_key = ratchets.identity_key
         self.create_one_time_key = ratchets.create_one_time_key
         self.start_session = ratchets.start_session
-        self.encrypt = ratchets.encrypt
         self.create_group = ratchets.create_group
         self.group_id = ratchets.group_id
         self.group_key = ratchets.group_key
@@ -72,6 +82,12 @@ class WatchedRatchets:
         accepted = self._ratchets.accept_session(account, keys, identity_key, message)
         self._uses.note(message.kind, message.body)
         return accepted
+
+    def encrypt(self, session: bytes, key: bytes, plaintext: bytes) -> tuple[OlmMessage, bytes]:
+        """Encrypt and step the ratchet."""
+        message, stepped = self._ratchets.encrypt(session, key, plaintext)
+        self._letters.keep(message.body, plaintext)
+        return message, stepped
 
     def decrypt(self, session: bytes, key: bytes, message: OlmMessage) -> tuple[bytes, bytes]:
         """Decrypt and step the ratchet."""
@@ -88,15 +104,15 @@ class WatchedRatchets:
         return decrypted
 
 
-def watched(library: str, uses: KeyUses) -> Ratchets:
+def watched(library: str, uses: KeyUses, letters: Letters) -> Ratchets:
     """The ratchets of a library, watched."""
     if library == "vodozemac":
         from federation.ratchets.vodozemac import Vodozemac
 
-        return WatchedRatchets(Vodozemac(), uses)
+        return WatchedRatchets(Vodozemac(), uses, letters)
     from federation.ratchets.libolm import Libolm
 
-    return WatchedRatchets(Libolm(), uses)
+    return WatchedRatchets(Libolm(), uses, letters)
 
 
 def _fields(body: bytes) -> Iterator[tuple[int, Any]]:

@@ -177,6 +177,9 @@ class RealWorld(World):
             raise NotInReality("more than a day cannot pass in reality")
         await asyncio.sleep(min(seconds, _LONGEST_WAIT_S))
 
+    def _check_wire(self) -> None:
+        """Nobody sees what processes send."""
+
     async def _pending(self) -> list[int]:
         """What waits at each server, and handshakes that are under way."""
         found = []

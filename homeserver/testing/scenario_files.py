@@ -1,13 +1,15 @@
 """Reads scenario files. A mistake is told with the file, the line and what was expected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from homeserver.testing.scenario_parts import Scenario
+from homeserver.testing import scenario_mistakes
+from homeserver.testing.scenario_steps import Scenario
 
 
 class BadScenario(Exception):
@@ -29,29 +31,60 @@ class ScenarioFile:
 
 def load(path: Path) -> ScenarioFile:
     """Read and check a scenario. Raises BadScenario."""
+    node, given = _read(path)
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        file = ScenarioFile(path, node, Scenario.model_validate(given))
+    except ValidationError as error:
+        told = dict.fromkeys(_told(path, node, one) for one in error.errors())
+        raise BadScenario("\n".join(told)) from error
+    found = scenario_mistakes.mistakes(file.scenario)
+    if found:
+        raise BadScenario("\n".join(f"{file.place(*at)}: {words}" for at, words in found))
+    return file
+
+
+def _read(path: Path) -> tuple[yaml.Node, Any]:
+    """The tree with its lines, and what it holds."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        given = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadScenario(f"{path}, line {line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise BadScenario(f"{path}: is not YAML") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadScenario(f"{path}: cannot be read") from error
     if node is None or not isinstance(given, dict):
         raise BadScenario(f"{path}, line 1: must begin with `scenario:`, `shows:`, `people:`")
-    try:
-        file = ScenarioFile(path, node, Scenario.model_validate(given))
-    except ValidationError as error:
-        raise BadScenario("\n".join(_told(path, node, one) for one in error.errors())) from error
-    _check_names(file)
-    return file
+    twice = [f"{path}, line {line}: {words}" for line, words in scenario_mistakes.twice_said(node)]
+    if twice:
+        raise BadScenario("\n".join(twice))
+    return node, given
 
 
-def _told(path: Path, node: yaml.Node, error: Any) -> str:
-    where = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
-    word = ".".join(str(part) for part in where if isinstance(part, str))
-    sentence = str(error["msg"]).removeprefix("Value error, ")
-    return f"{path}, line {_line(node, error['loc'])}: {word}: {sentence}"
+def _told(path: Path, node: yaml.Node, error: ErrorDetails) -> str:
+    parts = error["loc"]
+    there = [str(place) for place in _names(node, parts)]
+    if error["type"] == "extra_forbidden" or not there:
+        there = [*there, str(parts[-1])] if parts and parts[-1] not in there[-1:] else there
+    word = ".".join(there)
+    colon = ": " if word else ""
+    return f"{path}, line {_line(node, parts)}: {word}{colon}{scenario_mistakes.told(error)}"
+
+
+def _names(node: yaml.Node, parts: Sequence[str | int]) -> Iterator[str]:
+    """The names among these parts that stand in the file, outermost first."""
+    for part in parts:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[min(part, len(node.value) - 1)] if node.value else node
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    node = value
+                    yield key.value
+                    break
 
 
 def _line(node: yaml.Node, parts: Sequence[str | int]) -> int:
@@ -59,7 +92,7 @@ def _line(node: yaml.Node, parts: Sequence[str | int]) -> int:
     line = node.start_mark.line + 1
     for part in parts:
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part]
+            node = node.value[min(part, len(node.value) - 1)] if node.value else node
         elif isinstance(node, yaml.MappingNode):
             found = [(key, value) for key, value in node.value if key.value == part]
             if not found:
@@ -70,21 +103,3 @@ def _line(node: yaml.Node, parts: Sequence[str | int]) -> int:
             continue
         line = node.start_mark.line + 1
     return line
-
-
-def _check_names(file: ScenarioFile) -> None:
-    """Nobody and no room may be named that is not there."""
-    scenario = file.scenario
-    people, rooms = set(scenario.names()), set(scenario.rooms_)
-    mistakes: list[tuple[tuple[str | int, ...], str]] = []
-    for name, room in scenario.rooms_.items():
-        unknown = sorted(set(room.persons()) - people)
-        mistakes += [(("rooms", name), f"there is nobody called {one}") for one in unknown]
-    for number, step in enumerate(scenario.story):
-        at = ("story", number)
-        unknown = sorted(set(step.persons()) - people)
-        mistakes += [(at, f"there is nobody called {one}") for one in unknown]
-        missing = sorted(set(step.rooms()) - rooms)
-        mistakes += [(at, f"there is no room called {one}") for one in missing]
-    if mistakes:
-        raise BadScenario("\n".join(f"{file.place(*at)}: {words}" for at, words in mistakes))

@@ -1,25 +1,17 @@
-"""What a scenario may hold: people, connections, rooms, and the steps of its story.
+"""What may stand under the words of a scenario's story, and the kinds of values in it.
 
 `docs/harness.md` explains every step.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from homeserver.crash_points import Point
+from federation.consent import Standing
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_ALONE = ("settle", "heal", "check")
 
 
 def _seconds(given: Any) -> float:
@@ -100,6 +92,12 @@ class Pair(Part):
     peer: Name = Field(alias="with")
 
 
+class Revoke(Pair):
+    """Somebody ends a connection for good, and what becomes of the rooms that both are in."""
+
+    rooms_: Literal["leave", "eject"] | None = Field(None, alias="rooms")
+
+
 class Grant(Part):
     """Somebody changes what a peer may do."""
 
@@ -127,6 +125,14 @@ class NetworkFaults(Part):
         yield from self.one_way or ()
 
 
+class FilePart(Part):
+    """Somebody sends a file of so many bytes into a room."""
+
+    who: Name
+    room: Name = Field(alias="in")
+    size: int = Field(ge=1, le=100 << 20, alias="bytes")
+
+
 class Hears(Part):
     """Exactly these texts stand in a room for somebody, in any order."""
 
@@ -148,9 +154,7 @@ class IsStanding(Part):
 
     who: Name
     peer: Name = Field(alias="with")
-    standing: Literal["none", "requested", "offered", "active", "paused", "revoked"] = Field(
-        alias="is"
-    )
+    standing: Standing = Field(alias="is")
 
 
 class IsMember(Part):
@@ -175,132 +179,3 @@ class DiskPart(Part):
     who: Name
     full: bool = False
     seconds_per_write: Seconds = 0.0
-
-
-class CrashPart(Part):
-    """Somebody's server loses power the next time it passes a crash point, by its name."""
-
-    who: Name
-    point: Point
-
-
-class Step(Part):
-    """One thing that happens, or one expectation; each has one word."""
-
-    say: Say | None = None
-    join: Entrance | None = None
-    leave: Entrance | None = None
-    invite: Moderate | None = None
-    kick: Moderate | None = None
-    ban: Moderate | None = None
-    set: SetState | None = None
-    connect: tuple[Name, Name] | None = None
-    pause: Pair | None = None
-    resume: Pair | None = None
-    revoke: Pair | None = None
-    grant: Grant | None = None
-    stop: Name | None = None
-    start: Name | None = None
-    crash: Name | None = None
-    restart: Name | None = None
-    move: Name | None = None
-    disk: DiskPart | None = None
-    copy_: Name | None = Field(None, alias="copy")
-    go_back: Name | None = None
-    crash_at: CrashPart | None = None
-    clock: Skew | None = None
-    faults: NetworkFaults | None = None
-    partition: list[list[Name]] | None = None
-    wait: Seconds | None = None
-    settle: Literal[True] | None = None
-    heal: Literal[True] | None = None
-    check: Literal[True] | None = None
-    hears: Hears | None = None
-    counts: Count | None = None
-    standing: IsStanding | None = None
-    member: IsMember | None = None
-    same_state: Name | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_a_word_alone(cls, given: Any) -> Any:
-        return {given: True} if given in _ALONE else given
-
-    @model_validator(mode="after")
-    def _has_one_word(self) -> "Step":
-        if len(self.model_fields_set) != 1:
-            raise ValueError("must hold one word, such as say, wait or hears")
-        return self
-
-    @property
-    def word(self) -> str:
-        """What kind of step this is."""
-        return next(iter(self.model_fields_set)).removesuffix("_")
-
-    @property
-    def content(self) -> Any:
-        """What stands under the word."""
-        return getattr(self, next(iter(self.model_fields_set)))
-
-    def persons(self) -> Iterator[str]:
-        """Whom this step names."""
-        if isinstance(self.content, Part):
-            yield from self.content.persons()
-        elif self.word in ("stop", "start", "crash", "restart", "move", "copy", "go_back"):
-            yield self.content
-        elif self.word in ("connect", "partition"):
-            for one in self.content:
-                yield from [one] if isinstance(one, str) else one
-
-    def rooms(self) -> Iterator[str]:
-        """The rooms that this step names."""
-        if isinstance(self.content, Part):
-            yield from self.content.rooms()
-        elif self.word == "same_state":
-            yield self.content
-
-
-class PersonPart(Part):
-    """Somebody who is not like the others."""
-
-    is_reachable: bool = Field(default=True, alias="reachable")
-
-
-class RoomPart(Part):
-    """A room that exists before the story begins."""
-
-    owner: Name
-    members: list[Name] = []
-    version: Literal["10", "11", "12"] = "12"
-
-    def persons(self) -> Iterator[str]:
-        """Who is in it."""
-        yield self.owner
-        yield from self.members
-
-
-class Scenario(Part):
-    """A whole scenario."""
-
-    scenario: str
-    shows: str
-    needs: list[str] = []
-    seed: int = 1
-    people: int | list[Name] | dict[Name, PersonPart | None]
-    connections: Literal["all", "none", "ring"] | list[tuple[Name, Name]] = "all"
-    rooms_: dict[Name, RoomPart] = Field({}, alias="rooms")
-    story: list[Step]
-
-    def names(self, servers: int | None = None) -> list[str]:
-        """Everybody's name. Where the file only counts people, `servers` counts them anew."""
-        if isinstance(self.people, int):
-            return [f"p{number}" for number in range(1, (servers or self.people) + 1)]
-        return list(self.people)
-
-    def pairs(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Who is connected with whom before the story begins."""
-        if self.connections == "all":
-            return [(one, two) for place, one in enumerate(names) for two in names[place + 1 :]]
-        if self.connections == "ring":
-            return list(zip(names, [*names[1:], names[0]], strict=True))
-        return [] if self.connections == "none" else list(self.connections)

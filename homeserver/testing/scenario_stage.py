@@ -1,37 +1,37 @@
 """Plays a scenario: each step of its story in a `World`, until the end or the first thing wrong."""
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import aiohttp
 
+from homeserver import errors
 from homeserver.testing.client import Refused
 from homeserver.testing.crashing import CrashAt
-from homeserver.testing.person import Person
+from homeserver.testing.scenario_deeds import Deeds
+from homeserver.testing.scenario_expectations import EXPECTATIONS, Wrong
 from homeserver.testing.scenario_files import ScenarioFile
-from homeserver.testing.scenario_parts import Step
-from homeserver.testing.simulated_server import NotRunning
+from homeserver.testing.scenario_mistakes import FEATURES
+from homeserver.testing.scenario_parts import Part
+from homeserver.testing.scenario_steps import Step
 from homeserver.testing.world import World
 
-FEATURES = frozenset({"rooms of three", "pause", "revoke", "grants", "repair", "key deposits"})
-
-_TRIES_TO_JOIN = 5
-_FAULTS = {"latency": "latency_s", "jitter": "jitter_s"}
+_FORBIDDEN, _NOT_FOUND = 403, 404
+# What a step may end in beside success. Anything else is a mistake of the harness.
+_FAILURES = (Refused, AssertionError, Wrong, errors.HomeserverError, aiohttp.ClientError)
 
 
 class StepFailed(Exception):
-    """A step could not happen, or an expectation was not met; says where and why."""
+    """A step could not happen, or an expectation was not met; says where and why.
 
-    def __init__(self, place: str, number: int, why: str) -> None:
+    `number` is the step's, counted from 1, and 0 if it failed before the story began. Two that are
+    of one `kind` failed in the same way.
+    """
+
+    def __init__(self, place: str, number: int, why: str, cause: Exception) -> None:
         super().__init__(f"{place}: {why}")
         self.number = number
-
-
-class _Wrong(Exception):
-    """What is wrong with a step."""
+        self.kind = type(cause), type(cause.__cause__)
 
 
 @dataclass(slots=True)
@@ -41,9 +41,7 @@ class Stage:
     world: World
     file: ScenarioFile
     servers: int | None = None
-    people: dict[str, Person] = field(default_factory=dict)
-    rooms: dict[str, str] = field(default_factory=dict)
-    copies: dict[str, Path] = field(default_factory=dict)
+    deeds: Deeds | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -51,180 +49,108 @@ class Stage:
         return sorted(set(self.file.scenario.needs) - FEATURES)
 
     async def play(self, last: int | None = None, tell: Callable[[int], None] = print) -> None:
-        """Everything; or everything up to a step, counted from 1, and then heal and check."""
+        """Everything; or everything up to a step, counted from 1. Then all has to be well."""
+        await self.set_up()
+        await self.tell_story(last, tell)
+
+    async def set_up(self) -> None:
+        """Bring about what there is before the story begins."""
+        self.deeds = Deeds(self.world)
+        self.world.network.is_recording = any(
+            step.word == "replay" for step in self.file.scenario.story
+        )
         try:
-            await self._set_up()
-        except (Refused, AssertionError) as error:
-            raise StepFailed(self.file.place("people"), 0, str(error)) from error
-        for number, step in enumerate(self.file.scenario.story[:last], 1):
+            await self._gather(self.deeds)
+        except _FAILURES as error:
+            why = f"before the story begins: {_words(error)}"
+            raise StepFailed(self.file.place("people"), 0, why, error) from error
+
+    async def tell_story(self, last: int | None, tell: Callable[[int], None]) -> None:
+        """Let the steps happen one after the other; what must hold is checked after each.
+
+        After the last all faults end, and everybody has to agree.
+        """
+        if self.deeds is None:
+            raise AssertionError("there is nobody yet")
+        steps = self.file.scenario.story[:last]
+        for number, step in enumerate(steps, 1):
             tell(number)
             try:
-                await self._perform(step)
-            except (Refused, AssertionError, NotRunning, _Wrong) as error:
-                raise self._failed(number, step, str(error)) from error
-            except aiohttp.ClientError as error:
-                raise self._failed(number, step, "a server that has to act is down") from error
-        if last is not None and last < len(self.file.scenario.story):
-            await self._conclude(last)
+                await self.deeds.perform(step)
+                if self.world.checks_itself and step.word not in EXPECTATIONS:
+                    await self.world.check_step()
+            except _FAILURES as error:
+                why = await self._why(self.deeds, step, error)
+                place = self.file.place("story", number - 1)
+                raise StepFailed(place, number, f"{step.word}: {why}", error) from error
+        self._look_for_crashes(self.deeds, steps)
+        if not self._has_concluded(steps):
+            await self._conclude(len(steps))
+
+    def _look_for_crashes(self, deeds: Deeds, steps: list[Step]) -> None:
+        """A crash point that was never passed shows nothing."""
+        for number, step in enumerate(steps):
+            plan = deeds.plans.get(id(step))
+            if isinstance(plan, CrashAt) and plan.where is None:
+                why = f"crash_at: {step.content.who} never came to “{step.content.point}”"
+                raise StepFailed(self.file.place("story", number), number + 1, why, Wrong(why))
+
+    def _has_concluded(self, steps: list[Step]) -> bool:
+        """Whether the story itself looks whether all agree, when nothing more happens."""
+        for step in reversed(steps):
+            if step.word not in EXPECTATIONS:
+                return step.word == "check"
+        return False
 
     async def _conclude(self, last: int) -> None:
-        """After a beginning only: heal, and check."""
+        """End every fault, and check what holds when everything is whole."""
         try:
-            self.world.network.heal()
+            await self.world.make_whole()
             await self.world.check_healed()
-        except (Refused, AssertionError, NotRunning) as error:
+        except _FAILURES as error:
             place = self.file.place("story", last - 1)
-            raise StepFailed(place, last, f"after this step: {error}") from error
+            raise StepFailed(place, last, f"after this step: {_words(error)}", error) from error
 
-    def _failed(self, number: int, step: Step, why: str) -> StepFailed:
-        return StepFailed(self.file.place("story", number - 1), number, f"{step.word}: {why}")
+    async def _why(self, deeds: Deeds, step: Step, error: Exception) -> str:
+        """Why a step failed; a refusal among people is put in the scenario's own names."""
+        content = step.content
+        if isinstance(error, Refused) and isinstance(content, Part):
+            return await _why_refused(deeds, content, error)
+        return _words(error)
 
-    async def _set_up(self) -> None:
+    async def _gather(self, deeds: Deeds) -> None:
         scenario = self.file.scenario
-        special = scenario.people if isinstance(scenario.people, dict) else {}
-        names = scenario.names(self.servers)
+        names, callers = scenario.names(self.servers), scenario.callers()
         for name in names:
-            part = special.get(name)
-            is_reachable = part is None or part.is_reachable
-            self.people[name] = await self.world.person(name, is_reachable=is_reachable)
+            deeds.people[name] = await self.world.person(name, is_reachable=name not in callers)
         for one, other in scenario.pairs(names):
-            inviter, invitee = self.people[one], self.people[other]
-            if not inviter.server.config.server.public_urls:
+            inviter, invitee = deeds.people[one], deeds.people[other]
+            if one in callers:
                 inviter, invitee = invitee, inviter
             await self.world.connect(inviter, invitee)
         for name, room in scenario.rooms_.items():
-            members = [self.people[member] for member in room.members]
-            self.rooms[name] = await self.world.room(
-                self.people[room.owner], *members, room_version=room.version
+            members = [deeds.people[member] for member in room.members]
+            deeds.rooms[name] = await self.world.room(
+                deeds.people[room.owner], *members, room_version=room.version
             )
 
-    async def _perform(self, step: Step) -> None:
-        content = step.content
-        if step.word in ("invite", "kick", "ban"):
-            await self._moderate(step.word, content)
-        elif step.word in ("pause", "resume", "revoke"):
-            await getattr(self._person(content.who), step.word)(self._person(content.peer))
-        elif step.word in ("stop", "start", "restart", "move"):
-            await getattr(self._person(content).server, step.word)()
-        else:
-            await getattr(self, f"_{step.word}")(content)
 
-    def _person(self, name: str) -> Person:
-        return self.people[name]
+async def _why_refused(deeds: Deeds, content: Part, refused: Refused) -> str:
+    who, *others = content.persons()
+    for other in others:
+        standing = await deeds.person(who).standing(deeds.person(other))
+        if standing != "active" and refused.status in (_FORBIDDEN, _NOT_FOUND):
+            return f"{who} is not connected to {other} (their standing is {standing}): {refused}"
+    for room in content.rooms():
+        membership = await deeds.person(who).membership(deeds.rooms[room])
+        if membership != "join":
+            return f"{who} is not in {room}: {refused}"
+    return str(refused)
 
-    async def _say(self, said: Any) -> None:
-        for number in range(1, said.times + 1):
-            text = said.text if said.times == 1 else f"{said.text} {number}"
-            await self._person(said.who).say(self.rooms[said.room], text)
 
-    async def _join(self, entrance: Any) -> None:
-        await self._person(entrance.who).join(self.rooms[entrance.room], _TRIES_TO_JOIN)
-
-    async def _leave(self, entrance: Any) -> None:
-        await self._person(entrance.who).leave_room(self.rooms[entrance.room])
-
-    async def _moderate(self, verb: str, about: Any) -> None:
-        whom = self._person(about.whom)
-        await self._person(about.who).moderate(verb, self.rooms[about.room], whom)
-
-    async def _set(self, state: Any) -> None:
-        room_id = self.rooms[state.room]
-        content = self._with_user_ids(state.content)
-        await self._person(state.who).set_state(room_id, state.type, state.key, content)
-
-    def _with_user_ids(self, value: Any) -> Any:
-        """`@alice` stands for Alice's user ID, also as a key."""
-        if isinstance(value, dict):
-            return {
-                self._with_user_ids(key): self._with_user_ids(one) for key, one in value.items()
-            }
-        if isinstance(value, str) and value[:1] == "@" and value[1:] in self.people:
-            return self.people[value[1:]].user_id
-        return value
-
-    async def _connect(self, pair: tuple[str, str]) -> None:
-        inviter, invitee = (self._person(name) for name in pair)
-        await invitee.open_link(await inviter.invitation())
-
-    async def _grant(self, grant: Any) -> None:
-        await self._person(grant.who).grant(self._person(grant.to), **grant.change)
-
-    async def _crash(self, name: str) -> None:
-        await self._person(name).server.crash_now()
-
-    async def _crash_at(self, crash: Any) -> None:
-        self._person(crash.who).server.crash_at = CrashAt(crash.point)
-
-    async def _copy(self, name: str) -> None:
-        self.copies[name] = self.world.directory / f"{name}-{len(self.copies)}.copy"
-        self._person(name).server.copy_to(self.copies[name])
-
-    async def _go_back(self, name: str) -> None:
-        if name not in self.copies:
-            raise _Wrong("there is no copy to go back to")
-        person = self._person(name)
-        await person.server.crash_now()
-        person.server.replace_by(self.copies[name])
-        await person.server.start()
-        person.forget_syncs()
-        person.acknowledged.clear()
-
-    async def _disk(self, disk: Any) -> None:
-        chosen = self._person(disk.who).server.disk
-        chosen.is_full, chosen.seconds_per_write = disk.full, disk.seconds_per_write
-
-    async def _clock(self, skew: Any) -> None:
-        self._person(skew.who).server.clock.skew_s = -skew.by if skew.is_slow else skew.by
-
-    async def _faults(self, faults: Any) -> None:
-        given = faults.model_dump(exclude_none=True, exclude={"between", "one_way"})
-        chosen = {_FAULTS.get(name, f"{name}"): value for name, value in given.items()}
-        if faults.one_way:
-            self.world.network.one_way(*faults.one_way, **chosen)
-        elif faults.between:
-            self.world.network.between(*faults.between, **chosen)
-        else:
-            self.world.network.everywhere(**chosen)
-
-    async def _partition(self, groups: list[list[str]]) -> None:
-        self.world.partition(*([self._person(name) for name in group] for group in groups))
-
-    async def _wait(self, seconds: float) -> None:
-        await self.world.pass_time(seconds)
-
-    async def _settle(self, _nothing: Any) -> None:
-        await self.world.settle()
-
-    async def _heal(self, _nothing: Any) -> None:
-        self.world.network.heal()
-
-    async def _check(self, _nothing: Any) -> None:
-        await self.world.check_healed()
-
-    async def _hears(self, expected: Any) -> None:
-        texts = await self._person(expected.who).texts(self.rooms[expected.room])
-        if sorted(texts) != sorted(expected.texts):
-            raise _Wrong(f"expected {sorted(expected.texts)}, found {sorted(texts)}")
-
-    async def _counts(self, expected: Any) -> None:
-        texts = await self._person(expected.who).texts(self.rooms[expected.room])
-        if len(texts) != expected.texts:
-            raise _Wrong(f"expected {expected.texts} texts, found {len(texts)}")
-
-    async def _standing(self, expected: Any) -> None:
-        found = await self._person(expected.who).standing(self._person(expected.peer))
-        if found != expected.standing:
-            raise _Wrong(f"expected {expected.standing}, found {found}")
-
-    async def _member(self, expected: Any) -> None:
-        found = await self._person(expected.who).membership(self.rooms[expected.room])
-        if found != expected.membership:
-            raise _Wrong(f"expected {expected.membership}, found {found or 'nothing'}")
-
-    async def _same_state(self, room: str) -> None:
-        states = {}
-        for name, person in self.people.items():
-            with contextlib.suppress(Refused):
-                states[name] = await person.state(self.rooms[room])
-        if any(state != next(iter(states.values())) for state in states.values()):
-            raise _Wrong(f"{', '.join(states)} do not have the same state")
+def _words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientError):
+        return "a server that has to act is down"
+    if isinstance(error, errors.StorageFull):
+        return "the disk is full"
+    return str(error)

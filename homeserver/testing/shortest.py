@@ -1,7 +1,8 @@
 """Looks for the shortest beginning of a story after which a promise is broken already.
 
-A beginning is played again from the same seed, the network is healed, and everybody's state is
-checked, so a fault shows itself where it happens and not where the story first looks.
+A beginning is played again from the same seed, everything is made whole, and everybody's state is
+checked, so a fault shows itself where it happens and not where the story first looks. Only one that
+fails in the same way counts: a story cut off in the middle may fail in a way of its own.
 """
 
 import tempfile
@@ -29,25 +30,28 @@ class Shortest:
 
 
 def search(
-    file: ScenarioFile, servers: int | None, make_world: MakeWorld, broken_at: int
+    file: ScenarioFile, servers: int | None, make_world: MakeWorld, broken: StepFailed
 ) -> Shortest:
     """Try beginnings from the shortest on, for two minutes at most."""
     end = time.monotonic() + _LONGEST_SEARCH_S
-    for steps in range(1, broken_at):
+    for steps in range(1, broken.number):
         if time.monotonic() > end:
-            return Shortest(broken_at, is_certain=False)
-        if _is_broken(file, servers, make_world, steps):
+            return Shortest(broken.number, is_certain=False)
+        found = _play(file, servers, make_world, steps)
+        if found is not None and found.kind == broken.kind:
             return Shortest(steps, is_certain=True)
-    return Shortest(max(1, broken_at), is_certain=True)
+    return Shortest(broken.number, is_certain=True)
 
 
-def _is_broken(file: ScenarioFile, servers: int | None, make_world: MakeWorld, steps: int) -> bool:
+def _play(
+    file: ScenarioFile, servers: int | None, make_world: MakeWorld, steps: int
+) -> StepFailed | None:
     with tempfile.TemporaryDirectory(prefix="homeserver-simulation-") as directory:
         world = make_world(Path(directory))
         try:
             world.run(Stage(world, file, servers).play(steps, lambda _number: None))
-        except StepFailed:
-            return True
+        except StepFailed as failed:
+            return failed
         finally:
             world.close()
-    return False
+    return None

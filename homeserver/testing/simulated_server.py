@@ -13,7 +13,7 @@ from aiohttp import web
 
 from federation.ratchets.interface import Ratchets
 from homeserver.accounts.passwords import Passwords
-from homeserver.app import initialising, putting_back, wiring
+from homeserver.app import backing_up, initialising, putting_back, wiring
 from homeserver.app.surroundings import Surroundings
 from homeserver.config import Config, FederationSettings, Listener, RateLimits, ServerSettings
 from homeserver.crash_points import Point
@@ -76,7 +76,7 @@ class SimulatedServer:
         self.config = _config(self.directory, making, f"http://{making.name}.test")
         self._moves = 0
         self.disk = Disk()
-        self.crash_at: Callable[[Boundary], bool] = _never
+        self.crash_at: Callable[[Boundary], bool] = never
         self.boundaries: list[Boundary] = []
         self.server_name = ""
         self.user_id = ""
@@ -207,6 +207,21 @@ class SimulatedServer:
         self.replace_by(directory)
         await putting_back.make_safe(self.config, self._keyring, self._surroundings())
 
+    def back_up(self, file: Path) -> None:
+        """Write the sealed file that `homeserver backup` writes. It may be running."""
+        settings = self.directory / backing_up.SETTINGS
+        settings.write_text("data_dir: .\n")
+        backing_up.back_up(self.config, settings, file, PASSWORD)
+
+    async def put_back(self, file: Path) -> None:
+        """Become what a sealed file holds, as `homeserver restore` does it. It must not run."""
+        staging = self.directory.with_name(f"{self.name}.restoring")
+        staging.mkdir()
+        putting_back.unpack(file, staging, PASSWORD)
+        (staging / backing_up.DATABASE).rename(staging / "homeserver.db")
+        await self.restore(staging)
+        shutil.rmtree(staging)
+
     def client(self) -> "SimulatedClient":
         """A client of its owner, not yet logged in."""
         return SimulatedClient(self._listener)
@@ -270,7 +285,7 @@ class SimulatedServer:
         self.boundaries.append(boundary)
         if not self.crash_at(boundary):
             return False
-        self.crash_at = _never
+        self.crash_at = never
         self.crash()
         return True
 
@@ -305,5 +320,6 @@ def _config(directory: Path, making: Making, route: str) -> Config:
     )
 
 
-def _never(_boundary: Boundary) -> bool:
+def never(_boundary: Boundary) -> bool:
+    """Nothing is planned: no crash at any boundary."""
     return False

@@ -17,7 +17,7 @@ from homeserver.testing.network import Network
 from homeserver.testing.person import Person
 from homeserver.testing.runs import Crashed
 from homeserver.testing.settling import NeverSettled
-from homeserver.testing.simulated_server import Making, SimulatedServer
+from homeserver.testing.simulated_server import Making, SimulatedServer, never
 from homeserver.testing.thrift import Thrift
 from homeserver.testing.virtual_time import VirtualLoop
 from homeserver.testing.wire_watch import WireWatch
@@ -28,6 +28,7 @@ _QUIET_S = 2.0
 _HANDSHAKE_PATIENCE_S = 1_500.0
 _LONGEST_LOOK_S = 30.0
 _TRIES_TO_JOIN = 10
+_LONG_HISTORY = 500
 HOUR = 3_600.0
 DAY = 24 * HOUR
 
@@ -54,8 +55,7 @@ class World:
         self.checks_itself = True
         self.patience_s = 2 * DAY
         self.watch = WireWatch(self._server)
-        if thrift is None:
-            self.network.watchers.append(self.watch.see)
+        self.network.watchers.append(self.watch.see)
         self._settings = settings or FederationSettings()
         self._ratchets = ratchets
         self._thrift = thrift
@@ -104,7 +104,7 @@ class World:
             self.network,
             is_reachable=is_reachable,
             settings=settings,
-            ratchets=self._ratchets or ratchet_watch.watched(settings.ratchets, self.watch.uses),
+            ratchets=self._watched(settings),
             thrift=self._thrift,
         )
         server = SimulatedServer(making)
@@ -161,6 +161,9 @@ class World:
                 patience = _HANDSHAKE_PATIENCE_S
             if not waiting and self.now - quiet_since >= patience:
                 break
+            if self.checks_itself:
+                with self._telling_the_seed():
+                    self._check_wire()
             if self.now > end:
                 raise NeverSettled("; ".join(waiting) or "somebody writes all the time")
         if self.checks_itself:
@@ -171,14 +174,16 @@ class World:
         await asyncio.sleep(seconds)
 
     async def check(self) -> None:
-        """Check what must hold at any time; raises AssertionError, naming the seed."""
-        try:
-            invariants.check_wire(self.watch)
+        """Check what must hold at any time; raises `Broken`, naming the seed."""
+        with self._telling_the_seed():
+            self._check_wire()
             await invariants.check_always(list(self.people.values()))
-        except AssertionError as broken:
-            raise invariants.Broken(
-                f"seed {self.seed}, second {self.now:.0f}: {broken}"
-            ) from broken
+
+    async def check_step(self) -> None:
+        """The same after one step of a story, without reading long histories again and again."""
+        with self._telling_the_seed():
+            self._check_wire()
+            await invariants.check_always(list(self.people.values()), _LONG_HISTORY)
 
     async def check_healed(self) -> None:
         """Check what must hold once the network is whole and everything has settled.
@@ -186,12 +191,20 @@ class World:
         Nobody has to speak for it: servers join the ends of a room's graph by themselves.
         """
         await self.settle()
-        try:
+        with self._telling_the_seed():
             await invariants.check_healed(list(self.people.values()))
-        except AssertionError as broken:
-            raise invariants.Broken(
-                f"seed {self.seed}, second {self.now:.0f}: {broken}"
-            ) from broken
+
+    async def make_whole(self) -> None:
+        """End whatever a story has done to network and machines: all can go on from here."""
+        self.network.heal()
+        for server in self.servers:
+            server.disk.is_full, server.disk.seconds_per_write = False, 0.0
+            server.clock.skew_s = 0.0
+            server.crash_at = never
+            await server.gone()
+        for server in self.servers:
+            if not server.is_running:
+                await server.start()
 
     def partition(self, *groups: list[Person]) -> None:
         """Let nothing pass between these groups of people."""
@@ -207,6 +220,27 @@ class World:
         self.network.is_recording = True
         yield
         self.network.is_recording = False
+
+    @contextlib.contextmanager
+    def _telling_the_seed(self) -> Iterator[None]:
+        try:
+            yield
+        except AssertionError as broken:
+            raise invariants.Broken(
+                f"seed {self.seed}, second {self.now:.0f}: {broken}"
+            ) from broken
+
+    def _check_wire(self) -> None:
+        self.watch.look_at_inboxes(self.servers, self.now)
+        invariants.check_wire(self.watch)
+
+    def _watched(self, settings: FederationSettings) -> Ratchets:
+        uses, sealed = self.watch.uses, self.watch.letters
+        if self._thrift is not None and self._ratchets is not None:
+            return self._ratchets
+        if self._ratchets is not None:
+            return ratchet_watch.WatchedRatchets(self._ratchets, uses, sealed)
+        return ratchet_watch.watched(settings.ratchets, uses, sealed)
 
     def _server(self, name: str) -> SimulatedServer | None:
         person = self.people.get(name)
