@@ -34,7 +34,9 @@ async def catch_up(person: Person) -> None:
 
 
 def timeline(answer: dict[str, Any], room_id: str) -> list[dict[str, Any]]:
-    return list(answer["rooms"]["join"][room_id]["timeline"]["events"])
+    room = answer.get("rooms", {}).get("join", {}).get(room_id)
+    assert room is not None, f"the sync shows nothing of the room {room_id}"
+    return list(room["timeline"]["events"])
 
 
 def changes(events: list[dict[str, Any]], other: Person) -> list[str]:

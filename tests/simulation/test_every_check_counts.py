@@ -22,7 +22,6 @@ from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, invitations, peers
 from homeserver.testing.adversaries.middle_man import every_substitution
 from homeserver.testing.chance import SeededEntropy
-from homeserver.testing.client import Refused
 from homeserver.testing.fast_ratchets import FastRatchets
 from homeserver.testing.virtual_time import START_MS
 from homeserver.testing.world import World
@@ -59,8 +58,13 @@ class Removal:
         return f"{self.promise}-{self.check.replace(' ', '-')}"
 
 
-def told(test: Callable[..., Any], *names: str, is_fast: bool = False, **given: Any) -> Story:
-    """A simulated test as a story: these people are connected, then the check is taken away."""
+def told(
+    test: Callable[..., Any], *names: str, seen: str, is_fast: bool = False, **given: Any
+) -> Story:
+    """A simulated test as a story: these people are connected, then the check is taken away.
+
+    It has to fail in the words of the promise, and not anyhow: those are what is `seen`.
+    """
 
     def story(directory: Path, remove: Callable[[], None]) -> None:
         world = World(directory, 1, ratchets=FastRatchets(1) if is_fast else None)
@@ -73,7 +77,7 @@ def told(test: Callable[..., Any], *names: str, is_fast: bool = False, **given: 
             fixtures = {"world": world, "befriended": people, "three": people, "seed": 1}
             fixtures |= {"tmp_path": directory, **given}
             told_now = inspect.unwrap(test)(**{name: fixtures[name] for name in asked})
-            with pytest.raises((AssertionError, Refused, KeyError)):
+            with pytest.raises(AssertionError, match=seen):
                 world.run(told_now)
         finally:
             world.close()
@@ -149,7 +153,7 @@ def another_name_in_accept(directory: Path, remove: Callable[[], None]) -> None:
         ]
         await g5._is_foiled(world, alice, bob, substitution)
 
-    told(story)(directory, remove)
+    told(story, seen="ACCEPT.*name changed")(directory, remove)
 
 
 # G7 to G11
@@ -229,19 +233,25 @@ REMOVALS = [
         "G3",
         "the owner is asked",
         agree_without_the_owner,
-        told(test_g3_two_yeses.test_a_link_that_asks_again_connects_nobody_before_the_second_yes),
+        told(
+            test_g3_two_yeses.test_a_link_that_asks_again_connects_nobody_before_the_second_yes,
+            seen="'active' == 'requested'",
+        ),
     ),
     Removal(
         "G4",
         "a link is bound to its first request",
         take_a_link_again,
-        told(test_g4_an_invitation_works_once.test_a_link_works_once),
+        told(test_g4_an_invitation_works_once.test_a_link_works_once, seen="'active' == 'none'"),
     ),
     Removal(
         "G4",
         "a link expires",
         take_a_link_at_any_time,
-        told(test_g4_an_invitation_works_once.test_a_link_that_has_expired_is_refused),
+        told(
+            test_g4_an_invitation_works_once.test_a_link_that_has_expired_is_refused,
+            seen="'active' == 'none'",
+        ),
     ),
     Removal(
         "G5",
@@ -253,25 +263,45 @@ REMOVALS = [
         "G7",
         "the sequence",
         take_any_sequence,
-        told(test_g7_replay.test_every_envelope_again_while_the_other_is_away, "alice", "bob"),
+        told(
+            test_g7_replay.test_every_envelope_again_while_the_other_is_away,
+            "alice",
+            "bob",
+            seen=r"assert \['[0-9a-f]+",
+        ),
     ),
     Removal(
         "G8",
         "a frame is stored before it is acknowledged",
         forget_every_fourth,
-        told(test_g8_delivered_once.test_only_the_answers_are_lost, "alice", "bob"),
+        told(
+            test_g8_delivered_once.test_only_the_answers_are_lost,
+            "alice",
+            "bob",
+            seen="acknowledged .* frames that are not worked off, and keeps",
+        ),
     ),
     Removal(
         "G9",
         "a pause closes the line",
         close_nothing,
-        told(test_g9_pause.test_a_pause_moves_nothing_and_loses_nothing, "alice", "bob"),
+        told(
+            test_g9_pause.test_a_pause_moves_nothing_and_loses_nothing,
+            "alice",
+            "bob",
+            seen=r"Passage\(.* == \[\]",
+        ),
     ),
     Removal(
         "G10",
         "keys and what waits are deleted",
         delete_no_channel,
-        told(test_g10_revoke.test_nothing_is_left_and_nothing_moves, "alice", "bob"),
+        told(
+            test_g10_revoke.test_nothing_is_left_and_nothing_moves,
+            "alice",
+            "bob",
+            seen="'channels'",
+        ),
     ),
     Removal(
         "G11",
@@ -280,6 +310,7 @@ REMOVALS = [
         told(
             test_g11_hidden_senders.test_one_sync_shows_that_he_left_every_shared_room,
             *("alice", "bob", "carol"),
+            seen="shows nothing of the room",
             is_fast=True,
         ),
     ),
@@ -291,6 +322,7 @@ REMOVALS = [
             test_g15_restored_copies.test_a_raw_copy_of_the_files,
             "alice",
             "bob",
+            seen="alice has something for bob",  # that he never takes
             victim="alice",
         ),
     ),
@@ -298,13 +330,13 @@ REMOVALS = [
         "G16",
         "a rate for each peer",
         keep_to_no_rate,
-        told(test_g16_hostile_peers.test_a_flood_beyond_his_rate_waits),
+        told(test_g16_hostile_peers.test_a_flood_beyond_his_rate_waits, seen=r"> \(100 \*"),
     ),
     Removal(
         "G20",
         "grants are asked each time",
         grant_everything,
-        told(test_g20_edits_apply_at_once.test_room_invites, "alice", "bob"),
+        told(test_g20_edits_apply_at_once.test_room_invites, "alice", "bob", seen=r"assert \['!"),
     ),
     Removal(
         "encrypted rooms",
