@@ -88,7 +88,8 @@ def _tells_routes(letter: Letter) -> bool:
 
 def _rooms(letter: Letter) -> set[str]:
     """The rooms of which a transaction says something."""
-    found = {str(pdu.get("room_id")) for pdu in _listed(letter.body, "pdus")}
+    # A room of version 12 is named by its first event, which therefore names none.
+    found = {pdu["room_id"] for pdu in _listed(letter.body, "pdus") if "room_id" in pdu}
     for edu in _listed(letter.body, "edus"):
         content = edu.get("content")
         if edu.get("edu_type") == "m.typing" and isinstance(content, dict):
