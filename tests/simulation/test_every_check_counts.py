@@ -342,7 +342,11 @@ REMOVALS = [
         "encrypted rooms",
         "keys of sleeping peers are at hand",
         hand_out_no_deposit,
-        told(test_encrypted_rooms.test_who_is_entitled_reads_and_nobody_else, messages=40),
+        told(
+            test_encrypted_rooms.test_who_is_entitled_reads_and_nobody_else,
+            seen="was entitled to",
+            messages=40,
+        ),
     ),
 ]
 

@@ -156,6 +156,7 @@ def test_an_answer_that_is_not_granted(tmp_path: Path, monkeypatch: pytest.Monke
     async def story(world: World) -> None:
         alice, bob = await world.befriended("alice", "bob")
         await alice.grant(bob, profile="none")
+        await world.settle()  # what was told before is forgotten
         monkeypatch.setattr("federation.requests._may_ask", lambda *_arguments: True)
         monkeypatch.setattr(people, "_granted", lambda _view, _peer, found: found)
         await bob.client.request("GET", f"/_matrix/client/v3/profile/{alice.user_id}")
