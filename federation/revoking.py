@@ -138,7 +138,7 @@ def part(
             for member in _users(work, room.room_id, peer.server_name):
                 removal = drafting.membership(owner, member.user_id, "leave")
                 _say(work, local, room.room_id, removal, now_ms)
-            hiding.require_sync(work, room.room_id)
+            hiding.require_sync(work, room.room_id, now_ms)
     return replace(report, is_dry_run=False)
 
 

@@ -13,6 +13,7 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId
 from homeserver.ports import Clock, Entropy, Requester
+from homeserver.rooms import hiding
 from homeserver.rooms.sending import RoomSender
 from homeserver.storage import delayed_events, rooms
 from homeserver.storage.database import Database
@@ -85,6 +86,8 @@ class DelayedEvents:
 
         def keep(work: UnitOfWork) -> str:
             _check_inside(work, requester, room_id)
+            if later.event_type == hiding.ENCRYPTED:
+                hiding.check_has_synced(work, requester, room_id)
             user_id, device_id = requester.user_id, requester.device_id
             if later.txn is not None:
                 known = delayed_events.find_by_transaction(work, device_id, later.txn, room_id)

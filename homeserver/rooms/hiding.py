@@ -16,7 +16,7 @@ from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.matrix.room_versions import room_version
 from homeserver.ports import Requester
 from homeserver.rooms import meeting_strangers
-from homeserver.storage import accounts, events, hiding, peers, rooms, sharing, wake_ups
+from homeserver.storage import accounts, delayed_events, events, hiding, peers, rooms, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.hiding import Spell, StandIn, Veil
@@ -27,6 +27,8 @@ _HERE = frozenset({"join", "invite", "knock"})
 _ANY = _HERE | {"leave", "ban"}
 _OVER = frozenset({"revoked", "blocked", "declined"})
 _ASKED_AGAIN = frozenset({"requested", "offered"})
+# What a device encrypted, for whoever it took to be in the room.
+ENCRYPTED = "m.room.encrypted"
 # The position of servers that were in a room before we came.
 NEVER_SEEN = 0
 
@@ -91,9 +93,12 @@ def meet(work: UnitOfWork, room_id: RoomId, servers: Iterable[str], position: in
         hiding.publish(work)
 
 
-def require_sync(work: UnitOfWork, room_id: RoomId) -> None:
-    """Refuse what the owner's devices encrypt for a room until they know who has gone from it."""
-    _require_sync(work, room_id)
+def require_sync(work: UnitOfWork, room_id: RoomId, now_ms: int) -> None:
+    """Refuse what the owner's devices encrypt for a room until they know who has gone from it.
+
+    What they encrypted before and wanted to be sent later is called off.
+    """
+    _require_sync(work, room_id, now_ms)
     hiding.publish(work)
 
 
@@ -123,7 +128,8 @@ async def note_synced(
         await database.write(forget)
 
 
-def _require_sync(work: UnitOfWork, room_id: RoomId) -> None:
+def _require_sync(work: UnitOfWork, room_id: RoomId, now_ms: int) -> None:
+    delayed_events.call_off(work, room_id, ENCRYPTED, now_ms)
     owner = accounts.find_owner(work)
     if owner is not None:
         devices = [one.device_id for one in accounts.list_devices(work, owner)]
@@ -154,9 +160,9 @@ def _hide(work: UnitOfWork, room_id: RoomId, server: ServerName, now_ms: int) ->
         return
     for member in seen:
         _stand_in(work, room, member, _departure(member), now_ms)
-    others = sharing.present_servers(work, room_id) - {server} - _own_server(work)
-    if others and any(member.membership == "join" for member in seen):
-        _require_sync(work, room_id)
+    # Also where nobody else is: whoever comes later could fetch it and pass it on.
+    if seen:
+        _require_sync(work, room_id, now_ms)
 
 
 def _show(work: UnitOfWork, room_id: RoomId, server: ServerName, now_ms: int) -> None:
@@ -242,8 +248,3 @@ def _is_owner_in(view: View, room_id: RoomId) -> bool:
     owner = accounts.find_owner(view)
     found = rooms.find_membership(view, room_id, owner) if owner is not None else None
     return found is not None and found.membership == "join"
-
-
-def _own_server(view: View) -> frozenset[ServerName]:
-    owner = accounts.find_owner(view)
-    return frozenset() if owner is None else frozenset({ServerName(owner.partition(":")[2])})

@@ -21,8 +21,6 @@ from homeserver.storage.database import Database
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork
 
-_ENCRYPTED = "m.room.encrypted"
-
 
 class RoomSender:
     """Sends events into rooms that the owner is in."""
@@ -48,7 +46,7 @@ class RoomSender:
 
         def intend(work: UnitOfWork, _room: Room) -> Intent:
             _check_annotates_once(work, intent)
-            if event_type == _ENCRYPTED:
+            if event_type == hiding.ENCRYPTED:
                 hiding.check_has_synced(work, requester, room_id)
             return intent
 

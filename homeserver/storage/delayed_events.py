@@ -126,6 +126,13 @@ def finalise(work: UnitOfWork, delay_id: str, outcome: str, now_ms: int) -> None
     work.execute(delete(delayed_events).where(over, delayed_events.c.delay_id.not_in(newest)))
 
 
+def call_off(work: UnitOfWork, room_id: RoomId, event_type: str, now_ms: int) -> None:
+    """Nothing of this type that waits for a room is to be sent any more."""
+    for delayed in waiting(work):
+        if (delayed.room_id, delayed.event_type) == (room_id, event_type):
+            finalise(work, delayed.delay_id, CANCELLED, now_ms)
+
+
 def _read(view: View, *where: Any) -> Any:
     rows = view.all(
         select(delayed_events).where(*where).order_by(_DUE_AT, delayed_events.c.delay_id)

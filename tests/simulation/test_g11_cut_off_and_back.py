@@ -17,6 +17,7 @@ from homeserver.testing.world import World
 from tests.simulation import looking
 
 _V3 = "/_matrix/client/v3"
+_UNSTABLE = "/_matrix/client/unstable"
 _SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 _CIPHERTEXT = {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "x", "ciphertext": "y"}
 
@@ -49,11 +50,11 @@ async def test_a_device_that_does_not_know_yet_is_asked_to_write_it_again(
         await alice.revoke(bob)
         await alice.server.restart()
         for client in (alice.client, phone):
-            with pytest.raises(Refused) as refusal:
-                await client.send(room_id, "m.room.encrypted", _CIPHERTEXT)
-            assert (refusal.value.status, refusal.value.errcode) == (403, "M_FORBIDDEN")
-            assert "write it again" in str(refusal.value)
-        await alice.client.send(of_two, "m.room.encrypted", _CIPHERTEXT)
+            for of_them in (room_id, of_two):  # Carol may be invited into the other one later
+                with pytest.raises(Refused) as refusal:
+                    await client.send(of_them, "m.room.encrypted", _CIPHERTEXT)
+                assert (refusal.value.status, refusal.value.errcode) == (403, "M_FORBIDDEN")
+                assert "write it again" in str(refusal.value)
         await alice.say(room_id, "in the clear")
         await alice.sync()  # the answer is on its way, the device may not have it
         with pytest.raises(Refused):
@@ -67,6 +68,39 @@ async def test_a_device_that_does_not_know_yet_is_asked_to_write_it_again(
         await tablet.send(room_id, "m.room.encrypted", _CIPHERTEXT)
     await world.settle()
     assert await carol.texts(room_id) == ["in the clear"]
+
+
+@simulated
+async def test_nor_is_it_sent_later_what_was_encrypted_before_the_device_knew(
+    world: World, three: list[Person]
+) -> None:
+    alice, bob, carol = three
+    room_id = await world.room(alice, bob, carol)
+    await looking.catch_up(alice)
+
+    async def send_later(event_type: str, txn: str) -> str:
+        path = f"{_V3}/rooms/{quote(room_id)}/send/{event_type}/{txn}"
+        later = {"org.matrix.msc4140.delay": "30000"}
+        content = _CIPHERTEXT | {"body": txn, "msgtype": "m.text"}
+        answer = await alice.client.request("PUT", path, content, parameters=later)
+        return str(answer["delay_id"])
+
+    delay_id = await send_later("m.room.encrypted", "before")
+    await send_later("m.room.message", "in the clear")
+    await alice.revoke(bob)
+    with pytest.raises(Refused) as refusal:
+        await send_later("m.room.encrypted", "while it does not know")
+    assert (refusal.value.status, refusal.value.errcode) == (403, "M_FORBIDDEN")
+    await looking.catch_up(alice)
+    path = f"{_UNSTABLE}/org.matrix.msc4140/delayed_events/{delay_id}/send"
+    with pytest.raises(Refused) as called_off:
+        await alice.client.request("POST", path, {})
+    assert called_off.value.status == 409
+    await send_later("m.room.encrypted", "after")
+    await world.pass_time(60.0)
+    await world.settle()
+    said = [one["content"] for one in await carol.timeline(room_id) if "body" in one["content"]]
+    assert sorted(one["body"] for one in said) == ["after", "in the clear"]
 
 
 @simulated
