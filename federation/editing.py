@@ -6,11 +6,13 @@ from federation.consent_steps import Doing
 from federation.grants import Grants
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.rooms import hiding
-from homeserver.storage import frames, meetings, peers, wake_ups
+from homeserver.storage import frames, meetings, peers, wake_ups, withdrawing
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 STEP = "grants edited"
+# What waits in the outbox by its subject, and the grant it needs when it goes.
+_WAITING = {"receipt": "receipts", "presence": "presence"}
 
 
 def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Grants:
@@ -25,6 +27,9 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
     work.wake(wake_ups.STANDINGS)
     if edited.introduce and not peer.grants.get("introduce"):
         meetings.wish_again(work)
+    for subject, grant in _WAITING.items():
+        if not peers.permits(edited.model_dump(), grant):
+            withdrawing.withdraw_newest(work, peer.server_name, subject)
     if edited.messages != peer.grants.get("messages"):
         hiding.follow_standing(work, peer.server_name, now_ms)
     if consent.is_connected(Standing(peer.standing)):

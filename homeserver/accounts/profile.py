@@ -21,6 +21,7 @@ from homeserver.matrix.identifiers import (
     server_of,
 )
 from homeserver.ports import Clock, PeerNetwork, Requester
+from homeserver.rooms import veils
 from homeserver.storage import accounts, peer_profiles, peers, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.peers import Peer
@@ -208,8 +209,12 @@ def answer_query(view: View, user_id: UserId, field: str | None = None) -> JsonO
 
 
 def _profile_in_rooms(view: View, user_id: UserId) -> JsonObject | None:
-    """What the newest room we share says, while the person's own server sleeps."""
-    joined = rooms.rooms_of(view, user_id, rooms.JOINED)
+    """What the newest room in which the owner sees the person says, while their server sleeps."""
+    joined = [
+        membership
+        for membership in rooms.rooms_of(view, user_id, rooms.JOINED)
+        if not veils.is_hidden(view, membership.room_id, user_id)
+    ]
     if not joined:
         return None
     newest = max(joined, key=lambda membership: membership.position)

@@ -29,9 +29,12 @@ def _is_beyond(view: View, room_id: RoomId, server: ServerName) -> bool:
 
 
 def peers_in(view: View, room_id: RoomId, grant: str) -> list[ServerName]:
-    """The connected servers with someone in the room that may hear of this kind of thing."""
+    """The connected servers with someone in the room that may hear of this kind of thing.
+
+    While one is paused, what is queued for it waits.
+    """
     present = sharing.present_servers(view, room_id) & meetings.carrying(view, room_id)
-    return [server for server in sorted(present) if peers.may(view, server, grant)]
+    return [server for server in sorted(present) if peers.is_granted(view, server, grant)]
 
 
 def peers_sharing_rooms(view: View, user_id: UserId, grant: str) -> list[ServerName]:
@@ -44,4 +47,5 @@ def peers_sharing_rooms(view: View, user_id: UserId, grant: str) -> list[ServerN
         for membership in rooms.rooms_of(view, user_id, rooms.JOINED)
         for server in sharing.present_servers(view, membership.room_id)
     }
-    return [server for server in sorted(shared & connected) if peers.may(view, server, grant)]
+    several = sorted(shared & connected)
+    return [server for server in several if peers.is_granted(view, server, grant)]

@@ -16,6 +16,7 @@ from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
 from homeserver.ports import Clock, Requester
+from homeserver.rooms import veils
 from homeserver.storage import ephemeral, frames, rooms
 from homeserver.storage.database import Database
 from homeserver.storage.ephemeral import Presence
@@ -60,7 +61,7 @@ class Presences:
         """
 
         def read(view: View) -> Presence | None:
-            is_known = user_id == requester.user_id or rooms.shares_room(
+            is_known = user_id == requester.user_id or veils.is_near(
                 view, requester.user_id, user_id
             )
             return ephemeral.find_presence(view, user_id) if is_known else None

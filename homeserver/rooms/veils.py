@@ -159,10 +159,11 @@ def users_near(view: View, user_id: UserId) -> frozenset[UserId]:
         return found
     absent = {server for veil in veils.values() for server in _absent_at(veil, NOW)}
     doubtful = {one for one in found if _server(one) in absent}
-    return found - {one for one in doubtful if not _is_near(view, user_id, one)}
+    return found - {one for one in doubtful if not is_near(view, user_id, one)}
 
 
-def _is_near(view: View, user_id: UserId, other: UserId) -> bool:
+def is_near(view: View, user_id: UserId, other: UserId) -> bool:
+    """Whether somebody is in some room with a local user, as that user is shown it."""
     mine = {one.room_id for one in rooms.rooms_of(view, user_id, rooms.JOINED)}
     theirs = {one.room_id for one in rooms.rooms_of(view, other, rooms.JOINED)}
     return any(not is_hidden(view, room_id, other) for room_id in mine & theirs)

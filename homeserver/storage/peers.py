@@ -81,9 +81,13 @@ class Peer:
 
     def may(self, grant: str) -> bool:
         """Whether the peer is active and has this grant."""
+        return self.standing == ACTIVE and self.alarm is None and self.is_granted(grant)
+
+    def is_granted(self, grant: str) -> bool:
+        """Whether the peer has this grant, if only for when a pause is over."""
         if self.room_id is not None and grant not in OF_ROOMS:
             return False
-        return self.standing == ACTIVE and self.alarm is None and permits(self.grants, grant)
+        return self.standing in CONNECTED and permits(self.grants, grant)
 
 
 _JSON = ("proof", "grants", "granted")
@@ -150,6 +154,12 @@ def may(view: View, server_name: ServerName, grant: str) -> bool:
     """Whether a peer may do something now. Every edit counts from the next question on."""
     peer = find_peer(view, server_name)
     return peer is not None and peer.may(grant)
+
+
+def is_granted(view: View, server_name: ServerName, grant: str) -> bool:
+    """Whether what needs a grant may wait for a peer: a pause holds it, and loses nothing."""
+    peer = find_peer(view, server_name)
+    return peer is not None and peer.is_granted(grant)
 
 
 def is_active(view: View, server_name: ServerName) -> bool:

@@ -153,7 +153,6 @@ _SHARING = (
     )
     .distinct()
 )
-_SHARED_WITH = _SHARING.where(_theirs.c.user_id == bindparam("other")).limit(1)
 
 
 def save_room(work: UnitOfWork, room: Room) -> None:
@@ -314,11 +313,6 @@ def servers_in_room(
     """The servers of everybody who is in a room or invited to it."""
     rows = view.all(_SERVERS, {"room_id": room_id, "memberships": sorted(wanted)})
     return frozenset(row.server for row in rows)
-
-
-def shares_room(view: View, user_a: UserId, user_b: UserId) -> bool:
-    """Whether two users are in some room together."""
-    return view.scalar(_SHARED_WITH, {"user_id": user_a, "other": user_b}) is not None
 
 
 def users_sharing_rooms_with(view: View, user_id: UserId) -> frozenset[UserId]:

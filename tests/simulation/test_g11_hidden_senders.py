@@ -111,6 +111,31 @@ async def test_what_he_says_goes_on_in_the_graph_and_is_not_seen(
 
 
 @simulated
+async def test_neither_his_profile_nor_his_presence_is_told(
+    world: World, three: list[Person]
+) -> None:
+    alice, bob, carol = three
+    room_id = await world.room(alice, bob, carol)
+    await bob.grant(alice, presence=True)
+    status = f"{_V3}/presence/{quote(bob.user_id)}/status"
+    profile = f"{_V3}/profile/{quote(bob.user_id)}"
+    here = {"presence": "online", "status_msg": "words of bob"}
+    await bob.client.request("PUT", status, here)
+    await world.settle()
+    assert (await alice.client.request("GET", status))["status_msg"] == "words of bob"
+    await alice.revoke(bob)
+    await looking.catch_up(alice)
+    await bob.client.request("PUT", f"{profile}/displayname", {"displayname": "words of bob"})
+    await world.settle()
+    await carol.say(room_id, "carol refers to it")
+    await world.settle()
+    for path in (profile, f"{profile}/displayname", status):
+        with pytest.raises(Refused) as refusal:
+            await alice.client.request("GET", path)
+        assert refusal.value.status == 404
+
+
+@simulated
 async def test_of_his_state_only_power_is_seen_and_his_redactions_apply(
     world: World, three: list[Person]
 ) -> None:

@@ -137,6 +137,21 @@ async def test_presence(world: World, befriended: list[Person]) -> None:
         assert (await _presence(alice, bob) == text) != is_granted
 
 
+@simulated
+async def test_what_waits_during_a_pause_obeys_an_edit(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    await world.room(alice, bob)
+    await alice.grant(bob, presence=True)
+    await alice.pause(bob)
+    await _set_presence(alice, "still granted")
+    await alice.grant(bob, presence=False)
+    await alice.resume(bob)
+    await world.settle()
+    assert await _presence(bob, alice) != "still granted"
+
+
 async def _set_presence(person: Person, text: str) -> None:
     path = f"{_V3}/presence/{quote(person.user_id)}/status"
     await person.client.request("PUT", path, {"presence": "online", "status_msg": text})

@@ -1,9 +1,16 @@
 """G9: pause moves nothing and loses nothing."""
 
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
 from homeserver.testing.network import Passage
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, HOUR, World
+
+_V3 = "/_matrix/client/v3"
 
 
 def _moved(world: World, since: float) -> list[Passage]:
@@ -66,3 +73,44 @@ async def test_what_resume_frees_flows_at_once(world: World, befriended: list[Pe
     await world.pass_time(2.0)
     assert await bob.texts(room_id) == ["held by him", "held by me"]
     assert await alice.texts(room_id) == ["held by me", "held by him"]
+
+
+@pytest.mark.parametrize("is_everything", [False, True])
+@simulated
+async def test_of_receipts_and_presence_the_newest_is_kept(
+    world: World, befriended: list[Person], *, is_everything: bool
+) -> None:
+    alice, bob = befriended
+    room_id = await world.room(alice, bob)
+    await alice.grant(bob, presence=True)
+    said = [await bob.say(room_id, f"{number}") for number in range(2)]
+    await world.settle()
+    place = "" if is_everything else f"/peers/{bob.server.server_name}"
+    await alice.server.admin("POST", f"{place}/pause")
+    begun = world.now
+    for event_id in said:
+        receipt = f"{_V3}/rooms/{quote(room_id)}/receipt/m.read/{quote(event_id)}"
+        await alice.client.request("POST", receipt, {})
+        await _be_there(alice, event_id)
+    await world.pass_time(HOUR)
+    await alice.server.restart()
+    await world.pass_time(60.0)
+    assert _moved(world, begun) == []
+    await alice.server.admin("POST", f"{place}/resume")
+    await world.pass_time(60.0)
+    seen: dict[str, Any] = await bob.sync()
+    (receipts,) = [
+        one["content"]
+        for one in seen["rooms"]["join"][room_id]["ephemeral"]["events"]
+        if one["type"] == "m.receipt"
+    ]
+    assert [event_id for event_id in said if alice.user_id in str(receipts.get(event_id))] == [
+        said[-1]
+    ]
+    status = f"{_V3}/presence/{quote(alice.user_id)}/status"
+    assert (await bob.client.request("GET", status))["status_msg"] == said[-1]
+
+
+async def _be_there(person: Person, words: str) -> None:
+    path = f"{_V3}/presence/{quote(person.user_id)}/status"
+    await person.client.request("PUT", path, {"presence": "online", "status_msg": words})

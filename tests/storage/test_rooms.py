@@ -45,8 +45,6 @@ async def test_memberships_by_room_user_and_server(database: Database) -> None:
     assert (read("join"), read("invite"), read("leave")) == ({ALICE}, {BOB}, {CAROL})
     assert database.read(lambda view: rooms.servers_in_room(view, ROOM)) == {"alice.test", BOBS}
     assert database.read(lambda view: rooms.joined_users(view, OTHER)) == [ALICE, BOB]
-    assert database.read(lambda view: rooms.shares_room(view, ALICE, BOB))
-    assert not database.read(lambda view: rooms.shares_room(view, ALICE, CAROL))
     assert database.read(lambda view: rooms.users_sharing_rooms_with(view, ALICE)) == {BOB}
     mine = database.read(lambda view: rooms.rooms_of(view, ALICE, rooms.JOINED))
     assert {one.room_id for one in mine} == {ROOM, OTHER}
