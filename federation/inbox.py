@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 
-from federation import payloads
+from federation import heeding, payloads
 from federation.lines import Line, Lines
 from federation.payloads import Control, Transaction
 from homeserver import crash_points, errors, metrics
@@ -20,7 +20,7 @@ from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock
-from homeserver.storage import database, inbox, peers
+from homeserver.storage import database, inbox
 from homeserver.storage.database import Database
 from homeserver.storage.inbox import StoredFrame
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -164,7 +164,7 @@ class Inbox:
     async def _take_transaction(
         self, line: Line, frame: StoredFrame, transaction: Transaction
     ) -> None:
-        peer = self._database.read(lambda view: peers.find_peer(view, line.peer))
+        peer = self._database.read(lambda view: heeding.heeded(view, line.peer))
         is_finished = False
 
         def finish(work: UnitOfWork) -> None:
@@ -173,28 +173,20 @@ class Inbox:
             inbox.delete_frame(work, frame.number)
             crash_points.reach(Point.FRAME_LET_GO)
 
-        if peer is not None and self._take_in is not None:
+        if self._take_in is not None:
             parts = payloads.permitted(transaction, peer.may)
-            items = parts.pop("items")
-            if items:
-                await self._database.write(
-                    lambda work: self._items(work, frame, transaction, items)
-                )
+            if parts.pop("items"):
+                await self._database.write(lambda work: self._items(work, frame, transaction))
                 crash_points.reach(Point.ITEMS_TAKEN)
             await self._take_in(line.peer, parts, finish)
         if not is_finished:
             await self._database.write(finish)
 
-    def _items(
-        self,
-        work: UnitOfWork,
-        frame: StoredFrame,
-        transaction: Transaction,
-        items: Sequence[JsonObject],
-    ) -> None:
+    def _items(self, work: UnitOfWork, frame: StoredFrame, transaction: Transaction) -> None:
         """Take in messages to devices; what is left of the frame is worked off afterwards."""
+        may = heeding.heeded(work, frame.peer).may
         if self._take_items is not None:
-            self._take_items(work, frame.peer, items)
+            self._take_items(work, frame.peer, payloads.permitted_items(transaction.items, may))
         if transaction.pdus or transaction.edus:
             rest = transaction.model_copy(update={"items": []})
             inbox.keep_rest(work, frame.number, orjson.dumps(rest.model_dump()))
@@ -202,11 +194,11 @@ class Inbox:
             inbox.delete_frame(work, frame.number)
 
     def _control(self, work: UnitOfWork, frame: StoredFrame, control: Control) -> None:
-        peer = peers.find_peer(work, frame.peer)
+        peer = heeding.heeded(work, frame.peer)
         for item in control.items:
             take = self._controls.get(item.kind)
             grant = payloads.control_grant(item.kind)
-            if take is None or peer is None or not peer.may(grant):
+            if take is None or not peer.may(grant):
                 metrics.bump("federation_dropped_controls")
                 continue
             try:

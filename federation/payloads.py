@@ -4,7 +4,7 @@ Nothing is taken in or handed out without a grant's name: `register` refuses a p
 none, and a test walks all of them. `CONNECTION` is what every active connection has.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 import pydantic
@@ -262,9 +262,19 @@ def permitted(transaction: Transaction, may: Callable[[str], bool]) -> JsonObjec
     return {
         "pdus": transaction.pdus if has_messages else [],
         "hidden_pdus": [] if has_messages else transaction.pdus,
-        "edus": [edu for edu in transaction.edus if _is_permitted(EDUS, edu, "edu_type", may)],
-        "items": [item for item in transaction.items if _is_permitted(ITEMS, item, "kind", may)],
+        "edus": permitted_edus(transaction.edus, may),
+        "items": permitted_items(transaction.items, may),
     }
+
+
+def permitted_edus(edus: Sequence[JsonObject], may: Callable[[str], bool]) -> list[JsonObject]:
+    """Those EDUs that the peer has a grant for."""
+    return [edu for edu in edus if _is_permitted(EDUS, edu, "edu_type", may)]
+
+
+def permitted_items(items: Sequence[JsonObject], may: Callable[[str], bool]) -> list[JsonObject]:
+    """Those messages to devices that the peer has a grant for."""
+    return [item for item in items if _is_permitted(ITEMS, item, "kind", may)]
 
 
 def _is_permitted(

@@ -6,6 +6,7 @@ Spec: server-server-api#pdus
 from collections.abc import Sequence
 from typing import Any
 
+from federation import heeding
 from federation.replication import access
 from federation.replication.entering import Entering
 from federation.replication.fetching import Fetching
@@ -95,7 +96,8 @@ class EventIntake:
         now = self._clock.now_ms()
 
         def keep(work: UnitOfWork) -> None:
-            if access.is_carried(work, room_id, peer):  # it may have been revoked meanwhile
+            heeding.heeded(work, peer, "messages")
+            if access.is_carried(work, room_id, peer):
                 is_inside = peer in rooms.servers_in_room(work, room_id, rooms.JOINED)
                 most = waiting_events.MOST_OF_A_PEER if is_inside else _MOST_OF_A_NEWCOMER
                 arrival = Arrival(room_id, peer, now, reason or waiting_events.UNKNOWN, most)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from federation import waiting
+from federation.heeding import OnHold
 from federation.replication import access
 from federation.replication.placing import Placing
 from federation.replication.verification import Room
@@ -156,7 +157,10 @@ class Holding:
         for source, peer in _visits(held, self._sources(room_id), self._turns_taken):
             if held[peer]:
                 until = self._clock.monotonic() + _WITHIN_S
-                placed = await self._placing.place(source, room, held[peer], until)
+                try:
+                    placed = await self._placing.place(source, room, held[peer], until)
+                except OnHold:
+                    continue
                 held[peer] = await self._settle(held[peer], placed.left, tried)
                 tried.is_hopeful |= placed.reason == _AWAY
                 if source == peer or peer not in tried.asked:

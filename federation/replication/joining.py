@@ -9,6 +9,7 @@ Spec: server-server-api#joining-rooms, server-server-api#leaving-rooms-rejecting
 from collections.abc import Mapping
 from typing import Any
 
+from federation import heeding
 from federation.replication import access, bodies, packing, restricted, states
 from federation.replication.bodies import MakeMembership, SendMembership
 from federation.replication.cards import Cards
@@ -126,6 +127,7 @@ class Joining:
         return restricted.countersigned(self._local, pdu, room.version)
 
     def _take_in(self, work: UnitOfWork, peer: ServerName, event: Event) -> JsonObject:
+        heeding.heeded(work, peer)
         appended = appending.append(work, event, Origin(peer, is_relayed=True))
         if appended.outcome not in (Outcome.ACCEPTED, Outcome.KNOWN):
             raise errors.NotAllowed

@@ -3,6 +3,7 @@
 Spec: server-server-api#querying-for-information, server-server-api#end-to-end-encryption
 """
 
+from federation import heeding
 from federation.replication import bodies
 from homeserver import errors
 from homeserver.accounts import profile
@@ -14,7 +15,7 @@ from homeserver.ports import Clock
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.storage import peers
 from homeserver.storage.database import Database
-from homeserver.storage.unit_of_work import View
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _NAME = frozenset({"displayname"})
 
@@ -66,9 +67,12 @@ class People:
         Spec: server-server-api#post_matrixfederationv1userkeysclaim
         """
         asked, now_ms = bodies.read(bodies.KeysClaim, body).one_time_keys, self._clock.now_ms()
-        found = await self._database.write(
-            lambda work: device_keys.answer_claim(work, asked, peer, now_ms)
-        )
+
+        def claim(work: UnitOfWork) -> JsonObject:
+            heeding.heeded(work, peer)
+            return device_keys.answer_claim(work, asked, peer, now_ms)
+
+        found = await self._database.write(claim)
         return {"one_time_keys": found}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
+from federation import heeding
 from federation.replication import edges
 from federation.replication.edges import Edge
 from federation.replication.fetching import Fetching, ToldState
@@ -72,6 +73,7 @@ class Placing:
         """Append events; what they rest on and we lack is fetched from this peer, up to a moment.
 
         No event is dropped because the peer is away or does not answer in time: it is left.
+        Raises `OnHold` where the connection was paused or ended meanwhile.
         """
         patient = self._fetching.patient(self._clock, until)
         half = (self._clock.monotonic() + until) / 2
@@ -222,6 +224,7 @@ class _Batch:
 
     def append(self, work: UnitOfWork) -> list[Event]:
         """Append all of it; returns the events that rest on something we lack."""
+        heeding.heeded(work, self.peer, "messages")
         stuck: list[Event] = []
         origin, room = Origin(self.peer), None
         for event in self.events:
@@ -239,6 +242,7 @@ class _Batch:
 
 def _append_told(work: UnitOfWork, peer: ServerName, event: Event, told: ToldState) -> None:
     """Believe the peer about the state only where we cannot know it ourselves."""
+    heeding.heeded(work, peer, "messages")
     taking_in.take_in_outliers(work, told.outliers)
     try:
         appending.append(work, event, Origin(peer))

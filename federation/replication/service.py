@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from federation import heeding, payloads
 from federation.identity import Identity
 from federation.inbox import Finish, Inbox
 from federation.lines import Line
@@ -137,7 +138,8 @@ async def take_in_transaction(
     metrics.bump("events_not_granted", len(parts["hidden_pdus"]))
 
     def take_rest(work: UnitOfWork) -> None:
-        taking.take_in_edus(work, peer, parts["edus"])
+        still = payloads.permitted_edus(parts["edus"], heeding.heeded(work, peer).may)
+        taking.take_in_edus(work, peer, still)
         finish(work)
 
     await intake.take_in(peer, parts["pdus"], take_rest)

@@ -135,7 +135,14 @@ class Wire:
 class Server:
     """One person's server, without its faces."""
 
-    def __init__(self, directory: Path, label: str, dns_name: ServerName | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        label: str,
+        dns_name: ServerName | None = None,
+        *,
+        inline: bool = True,
+    ) -> None:
         entropy = Entropy(label)
         self.clock = Clock()
         self.own: OwnIdentity = own_identity.create(entropy, START_MS, dns_name)[0]
@@ -143,7 +150,7 @@ class Server:
         self.user = UserId(f"@{label}:{self.name}")
         self.requester = Requester(self.user, DeviceId("PHONE"))
         self.reachable: dict[ServerName, Server] = {}
-        self.database = Database(f"sqlite:///{directory / label}.db", WakeUps(), inline=True)
+        self.database = Database(f"sqlite:///{directory / label}.db", WakeUps(), inline=inline)
         self.local = LocalServer(self.name, self.own.event_key)
         self.wire = Wire(self)
         self.settings = FederationSettings()
