@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
@@ -42,7 +43,7 @@ from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations, notices, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITEE, Handshake
-from homeserver.storage.unit_of_work import UnitOfWork
+from homeserver.storage.unit_of_work import UnitOfWork, View
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ class Connecting:
         task = self._tasks.get(key)
         if task is None or task.done():
             self._refusals.pop(key, None)
-            self._tasks[key] = asyncio.get_running_loop().create_task(self._pursue(key))
+            asking = self._pursue_until_given_up(key)
+            self._tasks[key] = asyncio.get_running_loop().create_task(asking)
 
     def give_up(self, key: str) -> None:
         """Stop asking: the owner thought better of it, or it took too long."""
@@ -112,6 +114,25 @@ class Connecting:
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
+
+    def begin_anew(self, server_name: ServerName | None = None) -> None:
+        """A pause of one server or of everything begins or ends: break off what is on its way.
+
+        What may be asked then is asked at once; a knock waits on.
+        """
+        for handshake in self._database.read(invitations.load_handshakes):
+            if handshake.key in self._tasks and server_name in (None, handshake.server_name):
+                self.give_up(handshake.key)
+                self.pursue(handshake.key)
+
+    async def _pursue_until_given_up(self, key: str) -> None:
+        handshake = self._under_way(key)
+        try:
+            await self._pursue(key)
+        except asyncio.CancelledError:
+            if handshake is not None:
+                await self._transport.hang_up(handshake.server_name)
+            raise
 
     async def _pursue(self, key: str) -> None:
         pause, has_warned = patience.START, False
@@ -121,7 +142,8 @@ class Connecting:
             if handshake is None:
                 return
             try:
-                if self._may_ask(handshake) and await self._advance(handshake) != _WAIT:
+                may = self._database.read(partial(_may_ask, handshake=handshake))
+                if may and await self._advance(handshake) != _WAIT:
                     pause = patience.START
                     continue
             except (errors.PeerUnreachable, errors.StorageFull, Breach, ChannelClosed) as error:
@@ -155,14 +177,6 @@ class Connecting:
         if found is None or found.state == DONE:
             return None
         return found if found.expires_at >= self._party.clock.now_ms() else None
-
-    def _may_ask(self, handshake: Handshake) -> bool:
-        """Nothing leaves during a pause, neither of this peer nor of everything."""
-        server_name = ServerName(handshake.server_name)
-        peer, is_paused = self._database.read(
-            lambda view: (peers.find_peer(view, server_name), peers.is_everything_paused(view))
-        )
-        return not is_paused and (peer is None or peer.standing != Standing.PAUSED.value)
 
     async def _note_refusal(self, handshake: Handshake, error: Exception) -> None:
         """A link that is spent, expired or withdrawn is refused like anything else; say so once."""
@@ -228,7 +242,7 @@ class Connecting:
     def _take_accept(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
         """Check who answered, and store PROVE."""
         handshake = invitations.find_handshake(work, before.key)
-        if handshake is None or handshake.state != REQUESTING:
+        if handshake is None or handshake.state != REQUESTING or not _may_ask(work, handshake):
             return
         sessions, own = self._party.sessions, self._party.own
         secrets = messages.open_secrets(sessions.keyring, handshake)
@@ -300,7 +314,7 @@ class Connecting:
 
     def _activate(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
         handshake = invitations.find_handshake(work, before.key)
-        if handshake is None or handshake.state != PROVING:
+        if handshake is None or handshake.state != PROVING or not _may_ask(work, handshake):
             return
         sessions, now = self._party.sessions, self._party.clock.now_ms()
         secrets = messages.open_secrets(sessions.keyring, handshake)
@@ -336,3 +350,10 @@ class Connecting:
 
 def _told(place: AcceptInside | Prove) -> JsonObject:
     return place.grants.as_told() if isinstance(place, AcceptInside) else {}
+
+
+def _may_ask(view: View, handshake: Handshake) -> bool:
+    """Nothing leaves or is taken in during a pause, neither of this peer nor of everything."""
+    peer = peers.find_peer(view, ServerName(handshake.server_name))
+    is_paused = peer is not None and peer.standing == Standing.PAUSED.value
+    return not is_paused and not peers.is_everything_paused(view)

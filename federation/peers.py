@@ -264,6 +264,7 @@ class Peers:
                 consent_steps.note_everything(work, doing, is_paused=is_paused)
 
         await self._database.write(operation)
+        self._handshakes.connecting.begin_anew()
         for peer in self.load_all():
             self._lines.refresh(peer.server_name)
 
@@ -319,6 +320,8 @@ class Peers:
         for key in forgotten:
             self._handshakes.connecting.give_up(key)
             self._handshakes.doors.close_all(doors.HANDSHAKE, key)
+        if step in (Step.OWNER_PAUSED, Step.OWNER_RESUMED):
+            self._handshakes.connecting.begin_anew(server_name)
         self._lines.refresh(server_name)
         return cast("bytes | None", made)
 

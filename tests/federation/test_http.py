@@ -1,6 +1,7 @@
 """Two servers over real HTTP on the loopback."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -237,3 +238,51 @@ async def test_an_answer_is_read_to_a_bound(tmp_path: Path) -> None:
         )
     await outbound.close()
     await runner.cleanup()
+
+
+Silent = tuple[int, asyncio.Queue[asyncio.StreamReader]]
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[Silent]:
+    """The port of a machine that takes connections and never answers, and who came."""
+    came: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
+    writers = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        came.put_nowait(reader)
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1], came
+    server.close()
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize("verb", ["pause everything", "cancel", "block"])
+async def test_a_handshake_that_hangs_ends_with_the_owners_word(
+    tmp_path: Path, silent: Silent, verb: str
+) -> None:
+    port, came = silent
+    alice, bob = make(tmp_path, "alice"), make(tmp_path, "bob")
+    await alice.listen()
+    bob.routes = (f"http://127.0.0.1:{port}",)
+    bob.start()
+    owner = alice.federation.peers
+    await owner.connect((await bob.federation.peers.invite()).link)
+    async with asyncio.timeout(5):
+        socket = await came.get()
+    if verb == "pause everything":
+        await owner.pause_everything(is_paused=True)
+    else:
+        await getattr(owner, verb)(bob.server_name)
+    async with asyncio.timeout(1):
+        await socket.read()
+    await asyncio.sleep(0.2)
+    assert came.empty()
+    await bob.stop()
+    await bob.outbound.close()
+    await alice.hang_up()
