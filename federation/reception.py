@@ -29,9 +29,18 @@ class Reception:
         self.when_asked: Callable[[asyncio.BaseTransport | None], None] = lambda _socket: None
 
     async def receive(
-        self, address: bytes, box: bytes, socket: asyncio.BaseTransport | None
+        self,
+        address: bytes,
+        box: bytes,
+        socket: asyncio.BaseTransport | None,
+        *,
+        is_limited: bool = False,
     ) -> bytes | None:
-        """The answer to a box; None is the refusal, the same for every reason."""
+        """The answer to a box; None is the refusal, the same for every reason.
+
+        A source that is limited costs as much as any other, and may not ask at an invitation: the
+        limit is on strangers, and a peer behind the same IP address is none.
+        """
         door = self._doors.find(address)
         try:
             came = envelope.open_box(door.keys.request, box)
@@ -40,6 +49,9 @@ class Reception:
             return None
         nonce = envelope.nonce_of(box)
         if door.kind == doors.INTAKE:
+            if is_limited:
+                metrics.bump("federation_refusals")
+                return None
             answer = await self._inviting.answer_request(door, came, nonce)
             if answer is not None:
                 self.when_asked(socket)

@@ -5,11 +5,13 @@ Everything that is not a box for an address of ours gets the same answer, byte f
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 
 from federation.envelope import SIZES
-from federation.transport.interface import Receive, Refused
+from federation.transport.interface import Refused
 from federation.transport.strangers import Strangers
 from homeserver import errors
 from homeserver.outbound import Outbound
@@ -22,6 +24,24 @@ _TYPE = "application/octet-stream"
 REFUSAL_STATUS = 404
 # As long as the smallest box: a size on the wire never tells more than the five do.
 REFUSAL_BODY = b"nothing here\n".ljust(SIZES[0])
+
+
+class Serve(Protocol):
+    """`Receive` for what may come from anybody."""
+
+    async def __call__(
+        self,
+        address: bytes,
+        box: bytes,
+        socket: asyncio.BaseTransport | None,
+        *,
+        is_limited: bool = False,
+    ) -> bytes | None:
+        """Who has tried too often is limited: he may begin nothing; a peer is served all the same.
+
+        See `interface.Receive` for the rest.
+        """
+        ...
 
 
 class HttpTransport:
@@ -55,14 +75,15 @@ class HttpTransport:
 class FederationDoor:
     """The only thing of ours that strangers can reach."""
 
-    def __init__(self, receive: Receive, strangers: Strangers | None = None) -> None:
+    def __init__(self, receive: Serve, strangers: Strangers | None = None) -> None:
         self._receive = receive
         self._strangers = strangers
 
     def attach(self, application: web.Application) -> None:
-        """Answer everything below `/_federation`, whatever the method."""
-        application.router.add_route("*", "/_federation", self.answer)
-        application.router.add_route("*", "/_federation/{rest:.*}", self.answer)
+        """Answer everything below `/_federation`, whatever the method, and what has no path."""
+        for path in ("/_federation", "/_federation/{rest:.*}"):
+            application.router.add_route("*", path, self.answer, expect_handler=_expect_nothing)
+        application.middlewares.insert(0, self._refuse_tunnels)
         application.on_response_prepare.append(_say_nothing)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -72,11 +93,11 @@ class FederationDoor:
         is_delivery = match is not None and request.method == "POST" and not request.query_string
         address = bytes.fromhex(match[1]) if match is not None and is_delivery else _NO_ADDRESS
         answer = None
-        if body is not None and self._may_try(request):
-            answer = await self._receive(address, body, request.transport)
+        if body is not None:
+            is_limited = not self._may_try(request)
+            answer = await self._receive(address, body, request.transport, is_limited=is_limited)
         if answer is None:
-            self._note_refusal(request)
-            return web.Response(status=REFUSAL_STATUS, body=REFUSAL_BODY, content_type="text/plain")
+            return self._refuse(request)
         return web.Response(body=answer, content_type=_TYPE)
 
     def note_asked(self, socket: asyncio.BaseTransport | None) -> None:
@@ -84,6 +105,17 @@ class FederationDoor:
         peer_name = None if socket is None else socket.get_extra_info("peername")
         if self._strangers is not None and isinstance(peer_name, tuple):
             self._strangers.note_try(peer_name[0])
+
+    def _refuse(self, request: web.Request) -> web.Response:
+        self._note_refusal(request)
+        return web.Response(status=REFUSAL_STATUS, body=REFUSAL_BODY, content_type="text/plain")
+
+    @web.middleware
+    async def _refuse_tunnels(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """CONNECT names no path that a route could match, and its body never ends."""
+        return self._refuse(request) if request.method == "CONNECT" else await handler(request)
 
     def _may_try(self, request: web.Request) -> bool:
         return self._strangers is None or self._strangers.may_try(request.remote)
@@ -110,9 +142,13 @@ async def _read_body(request: web.Request) -> bytes | None:
     return bytes(body) if len(body) in SIZES else None
 
 
+async def _expect_nothing(_request: web.Request) -> None:
+    """Neither `100 Continue` nor `417`: what somebody expects changes no byte of the answer."""
+
+
 async def _say_nothing(request: web.Request, response: web.StreamResponse) -> None:
     """No header may tell what answers: neither our software nor the second it answered in."""
-    if request.path.startswith("/_federation"):
+    if request.path.startswith("/_federation") or request.method == "CONNECT":
         for name in tuple(response.headers):
             if name not in ("Content-Type", "Content-Length", "Connection", "Transfer-Encoding"):
                 del response.headers[name]

@@ -1,4 +1,4 @@
-"""How often a source may deliver what opens no box, or asks, before it is not looked at."""
+"""How often a source may deliver what opens no box, or ask, before no invitation answers it."""
 
 from collections import OrderedDict
 from ipaddress import ip_address
@@ -13,6 +13,7 @@ class Strangers:
     """Counts by source, never by address: an address must not show whether it exists.
 
     This machine itself is never counted: a proxy in front of us would make everybody one source.
+    What opens at the address of a peer, or of a handshake under way, is never limited.
     """
 
     def __init__(self, per_minute: int, clock: Clock) -> None:

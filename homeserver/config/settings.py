@@ -159,7 +159,9 @@ class RateLimits(Section):
     strangers_per_minute: int = Field(
         60,
         ge=1,
-        description="Deliveries that open no box or an invitation's, per source and minute.",
+        description="Deliveries that open no box or an invitation's, per source and minute; after "
+        "that invitations do not answer the source. Peers are never limited by it. Behind a proxy "
+        "on another machine all strangers are one source.",
     )
 
 

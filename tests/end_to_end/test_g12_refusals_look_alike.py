@@ -133,6 +133,19 @@ def test_a_body_that_lies_about_its_encoding_is_refused_with_the_same_bytes(
     assert scene.alice.log_file.read_bytes() == logged
 
 
+@pytest.mark.parametrize("expected", ["100-continue", "foo", ""])
+def test_who_expects_something_is_refused_with_the_same_bytes(scene: Scene, expected: str) -> None:
+    body = random.Random(5).randbytes(1 << 10)
+    for path in [*scene.every_path, "/_federation/v1/deliver/" + "e" * 32]:
+        answer = answer_to(scene.alice, "POST", path, body, f"Expect: {expected}")
+        assert answer == refusal(scene.alice)
+
+
+def test_who_wants_a_tunnel_is_refused_with_the_same_bytes(scene: Scene) -> None:
+    places = [*scene.every_path, "/_federation/v1/deliver/" + "f" * 32, "127.0.0.1:22", "x:443"]
+    assert differing(scene.alice, {place: ("CONNECT", place, b"") for place in places}) == {}
+
+
 def test_what_is_no_method_tells_nothing_of_the_address(scene: Scene) -> None:
     """HTTP's own refusal quotes the request, so every one has an address of the same length."""
     answers = {

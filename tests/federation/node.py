@@ -102,9 +102,15 @@ class Node:
         self.database.close()
 
     async def receive(
-        self, address: bytes, box: bytes, socket: asyncio.BaseTransport | None
+        self,
+        address: bytes,
+        box: bytes,
+        socket: asyncio.BaseTransport | None,
+        *,
+        is_limited: bool = False,
     ) -> bytes | None:
-        return await self.federation.reception.receive(address, box, socket)
+        receive = self.federation.reception.receive
+        return await receive(address, box, socket, is_limited=is_limited)
 
     def take_items(self, _work: UnitOfWork, _peer: ServerName, items: Sequence[JsonObject]) -> None:
         self.items += items

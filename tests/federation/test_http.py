@@ -12,6 +12,7 @@ from federation import envelope
 from federation.envelope import SIZES, Envelope
 from federation.transport.http import FederationDoor, HttpTransport
 from federation.transport.interface import Refused
+from federation.transport.strangers import Strangers
 from homeserver import errors
 from homeserver.outbound import Outbound
 from homeserver.ports import SystemClock
@@ -22,12 +23,13 @@ class HttpNode(Node):
     """A node that listens on a loopback port, or only calls others."""
 
     runner: web.AppRunner | None = None
+    strangers: Strangers | None = None
     outbound: Outbound
     port: int
 
     async def listen(self, *, is_reachable: bool = True) -> None:
         application = web.Application()
-        FederationDoor(self.receive).attach(application)
+        FederationDoor(self.receive, self.strangers).attach(application)
         self.runner = web.AppRunner(application, access_log=None)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", 0)
@@ -138,6 +140,11 @@ async def test_everything_that_is_refused_looks_the_same(pair: tuple[HttpNode, H
             answers.add(await exchange(alice.port, request("POST", path, body)))
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"):
             answers.add(await exchange(alice.port, request(method, path, good)))
+        answers.add(await exchange(alice.port, request("CONNECT", path, b"")))
+        for expected in ("100-continue", "foo"):
+            raw = request("POST", path, bytes(1_024))
+            expecting = raw.replace(b"\r\n", f"\r\nExpect: {expected}\r\n".encode(), 1)
+            answers.add(await exchange(alice.port, expecting))
     await alice.federation.peers.pause(bob.server_name)
     paused = f"{deliver}{line.our_address.hex()}"
     answers.add(await exchange(alice.port, request("POST", paused, good)))
@@ -165,6 +172,42 @@ async def test_a_box_that_opens_is_answered_without_a_word_about_us(
     assert b"Server" not in head
     assert b"Date" not in head
     assert envelope.open_box(line.ours.answer, body).answers == b"n" * 24
+
+
+class Spent(Strangers):
+    """Somebody has used up all tries, and everybody comes from the same IP address."""
+
+    is_spent = False
+
+    def may_try(self, _remote: str | None) -> bool:
+        return not self.is_spent
+
+
+async def test_a_stranger_uses_up_no_tries_of_a_peer_behind_the_same_address(
+    tmp_path: Path,
+) -> None:
+    alice, bob, carol = (make(tmp_path, name) for name in ("alice", "bob", "carol"))
+    alice.strangers = strangers = Spent(1, alice.clock)
+    for node in (alice, bob, carol):
+        await node.listen()
+    opened = asyncio.Event()
+    bob.federation.lines.when_opened.append(lambda _line: opened.set())
+    await bob.federation.peers.connect((await alice.federation.peers.invite()).link)
+    async with asyncio.timeout(5):
+        await opened.wait()
+    strangers.is_spent = True
+    reply = await bob.federation.requests.ask(alice.server_name, "ping", {"n": 1}, 5)
+    assert reply.body == {"echo": {"n": 1}}
+    issued = await alice.federation.peers.invite()
+    await carol.federation.peers.connect(issued.link)
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if carol.federation.connecting.is_refused(alice.server_name):
+            break
+    assert carol.federation.connecting.is_refused(alice.server_name)
+    assert [one.server_name for one in alice.federation.peers.load_all()] == [bob.server_name]
+    for node in (carol, bob, alice):
+        await node.hang_up()
 
 
 async def test_refusing_touches_neither_database_nor_log(
