@@ -16,6 +16,7 @@ from federation import (
     alarms,
     doors,
     envelope,
+    heeding,
     identity,
     odd_names,
     opening,
@@ -24,7 +25,7 @@ from federation import (
     shown_names,
 )
 from federation import handshake_messages as messages
-from federation.consent import Breach, Standing
+from federation.consent import Breach
 from federation.consent_steps import Doing
 from federation.desk import DONE, Terms
 from federation.envelope import BadEnvelope, Envelope
@@ -33,6 +34,7 @@ from federation.handshake_payloads import AcceptInside, Prove
 from federation.invitation_links import Link
 from federation.lines import Lines
 from federation.opening import REQUESTING, Choice
+from federation.payloads import INVITATION
 from federation.ratchets.interface import PRE_KEY, OlmMessage, Undecryptable
 from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed, Party
@@ -142,8 +144,8 @@ class Connecting:
             if handshake is None:
                 return
             try:
-                may = self._database.read(partial(_may_ask, handshake=handshake))
-                if may and await self._advance(handshake) != _WAIT:
+                is_held = self._database.read(partial(_is_held, handshake=handshake))
+                if not is_held and await self._advance(handshake) != _WAIT:
                     pause = patience.START
                     continue
             except (errors.PeerUnreachable, errors.StorageFull, Breach, ChannelClosed) as error:
@@ -227,14 +229,13 @@ class Connecting:
     async def _deliver(
         self, handshake: Handshake, secrets: Secrets, address: bytes, box: bytes
     ) -> bytes:
-        failure: errors.PeerUnreachable = errors.PeerUnreachable()
+        party, failure = handshake.server_name, errors.PeerUnreachable()
+        deliver = partial(self._transport.deliver, party, grant=INVITATION)
         for route in secrets.routes:
             try:
-                return await self._transport.deliver(
-                    handshake.server_name, route, address, box, _DELIVERY_SECONDS
-                )
-            except Refused as refused:
-                raise refused from None
+                return await deliver(route, address, box, _DELIVERY_SECONDS)
+            except Refused:
+                raise
             except errors.PeerUnreachable as error:
                 failure = error
         raise failure
@@ -242,7 +243,7 @@ class Connecting:
     def _take_accept(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
         """Check who answered, and store PROVE."""
         handshake = invitations.find_handshake(work, before.key)
-        if handshake is None or handshake.state != REQUESTING or not _may_ask(work, handshake):
+        if handshake is None or handshake.state != REQUESTING or _is_held(work, handshake):
             return
         sessions, own = self._party.sessions, self._party.own
         secrets = messages.open_secrets(sessions.keyring, handshake)
@@ -314,7 +315,7 @@ class Connecting:
 
     def _activate(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
         handshake = invitations.find_handshake(work, before.key)
-        if handshake is None or handshake.state != PROVING or not _may_ask(work, handshake):
+        if handshake is None or handshake.state != PROVING or _is_held(work, handshake):
             return
         sessions, now = self._party.sessions, self._party.clock.now_ms()
         secrets = messages.open_secrets(sessions.keyring, handshake)
@@ -352,8 +353,5 @@ def _told(place: AcceptInside | Prove) -> JsonObject:
     return place.grants.as_told() if isinstance(place, AcceptInside) else {}
 
 
-def _may_ask(view: View, handshake: Handshake) -> bool:
-    """Nothing leaves or is taken in during a pause, neither of this peer nor of everything."""
-    peer = peers.find_peer(view, ServerName(handshake.server_name))
-    is_paused = peer is not None and peer.standing == Standing.PAUSED.value
-    return not is_paused and not peers.is_everything_paused(view)
+def _is_held(view: View, handshake: Handshake) -> bool:
+    return heeding.is_held(view, handshake.server_name)

@@ -11,7 +11,7 @@ from federation.envelope import Envelope
 from federation.frames import Outgoing
 from federation.lines import Line
 from federation.ratchets.interface import OlmMessage
-from federation.transport.interface import Transport
+from federation.transport.interface import FAREWELL, Transport
 from federation.turn_state import ChannelClosed, Party, TurnState
 from homeserver import errors
 from homeserver.storage.unit_of_work import UnitOfWork
@@ -28,6 +28,11 @@ class Farewell:
         self._party = party
         self._transport = transport
         self._tasks: set[asyncio.Task[None]] = set()
+        self._said_to: set[str] = set()
+
+    def is_said_to(self, party: str) -> bool:
+        """Whether last words are on their way to a party at this moment."""
+        return party in self._said_to
 
     def seal(self, work: UnitOfWork, line: Line) -> bytes | None:
         """The box with the goodbye; None if there is no session to say it in.
@@ -78,16 +83,23 @@ class Farewell:
 
     async def _send(self, line: Line, box: bytes) -> None:
         party = f"{line.peer} farewell"
+        self._said_to.add(party)
         try:
             for pause in _PAUSES:
                 await self._party.clock.sleep(pause)
                 for route in line.routes:
                     try:
                         await self._transport.deliver(
-                            party, route, line.their_address, box, _DELIVERY_SECONDS
+                            party,
+                            route,
+                            line.their_address,
+                            box,
+                            _DELIVERY_SECONDS,
+                            grant=FAREWELL,
                         )
                     except errors.PeerUnreachable:
                         continue
                     return
         finally:
+            self._said_to.discard(party)
             await self._transport.hang_up(party)

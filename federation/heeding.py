@@ -8,7 +8,7 @@ from federation.payloads import CONNECTION
 from homeserver import errors
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import peers
-from homeserver.storage.peers import Peer
+from homeserver.storage.peers import PAUSED, Peer
 from homeserver.storage.unit_of_work import View
 
 
@@ -22,3 +22,10 @@ def heeded(view: View, server_name: ServerName, grant: str = CONNECTION) -> Peer
     if peer is None or not peer.may(grant) or peers.is_everything_paused(view):
         raise OnHold
     return peer
+
+
+def is_held(view: View, server_name: str) -> bool:
+    """Whether a pause, of the peer or of everything, holds even the messages of a handshake."""
+    peer = peers.find_peer(view, ServerName(server_name))
+    is_paused = peer is not None and peer.standing == PAUSED
+    return is_paused or peers.is_everything_paused(view)

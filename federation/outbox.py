@@ -16,6 +16,7 @@ from federation import reach, waiting
 from federation.channel import Channel
 from federation.envelope import BadEnvelope
 from federation.lines import Line, Lines
+from federation.payloads import CONNECTION
 from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed
 from homeserver import crash_points, errors, metrics
@@ -207,7 +208,12 @@ class Outbox:
                 continue
             try:
                 answer = await self._transport.deliver(
-                    line.peer, route, line.their_address, box, _longest(line) + patience_s
+                    line.peer,
+                    route,
+                    line.their_address,
+                    box,
+                    _longest(line) + patience_s,
+                    grant=CONNECTION,
                 )
             except Refused as refused:
                 failure = refused

@@ -5,15 +5,15 @@ Redirects are never followed; no cookie, no user agent, no proxy of the environm
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 
 from homeserver import errors, metrics
 
-# What a connection may be opened for. A call that names none of these does not start.
-GRANTS = frozenset({"connection", "invitation", "push"})
+# Whether a party has a grant at this moment.
+Asked = Callable[[str], bool]
 
 _CONNECT_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 60
@@ -28,11 +28,20 @@ class Answer:
     body: bytes
 
 
+class NotPermitted(errors.PeerUnreachable):
+    """The party does not have the grant, or no more."""
+
+
 class Outbound:
-    """Connections to the outside, by party."""
+    """Connections to the outside, by party. None leads anywhere until a grant is permitted."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._grants: dict[str, Asked] = {}
+
+    def permit(self, grant: str, asked: Asked) -> None:
+        """Say who is asked whether a party has a grant. At the wiring."""
+        self._grants[grant] = asked
 
     async def post(  # noqa: PLR0913 - each of these bounds what the call may do
         self,
@@ -47,10 +56,15 @@ class Outbound:
     ) -> Answer:
         """POST a body and read at most so many bytes of the answer.
 
-        Raises `PeerUnreachable` for everything that goes wrong on the way.
+        Raises `PeerUnreachable` for everything that goes wrong on the way, and where the party
+        does not have the grant.
         """
-        if grant not in GRANTS:
+        asked = self._grants.get(grant)
+        if asked is None:
             raise ValueError(f"Nothing may be sent under the grant {grant!r}.")
+        if not asked(party):
+            metrics.bump("outbound_not_permitted")
+            raise NotPermitted
         metrics.bump("outbound_requests")
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_SECONDS)
         try:

@@ -51,13 +51,13 @@ class HttpTransport:
         self._outbound = outbound
 
     async def deliver(
-        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
+        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float, *, grant: str
     ) -> bytes:
         """POST a box to an address; at most the largest box is read of the answer."""
         answer = await self._outbound.post(
             route + PATH + address.hex(),
             box,
-            grant="connection",
+            grant=grant,
             party=party,
             timeout_s=timeout_s,
             most_bytes=SIZES[-1],

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from homeserver import errors
 
+# The grant that a box is sent under whose connection was ended in this moment.
+FAREWELL = "farewell"
+
 
 class Refused(errors.PeerUnreachable):
     """The other side gave the one answer that says nothing."""
@@ -20,9 +23,12 @@ class Transport(Protocol):
     """Carries boxes. Sees nothing else."""
 
     async def deliver(
-        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
+        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float, *, grant: str
     ) -> bytes:
-        """Deliver a box and return the answer; raises `PeerUnreachable` or `Refused`."""
+        """Deliver a box and return the answer; raises `PeerUnreachable` or `Refused`.
+
+        `grant` is what the party has that allows it: a connection, an invitation, last words.
+        """
         ...
 
     async def hang_up(self, party: str) -> None:

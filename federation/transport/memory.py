@@ -36,10 +36,10 @@ class MemoryNetwork:
     receivers: dict[str, Receive] = field(default_factory=dict)
 
     async def deliver(
-        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
+        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float, *, grant: str
     ) -> bytes:
         """Hand a box to whoever listens at the route."""
-        del timeout_s
+        del timeout_s, grant
         passing = Passing(party, route, address, box)
         await self.before(passing)
         passing.answer = await self._hand_over(passing)

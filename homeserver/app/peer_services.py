@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from federation import ways_out
 from federation.assembly import Federation, World
 from federation.desk import Terms
 from federation.introductions import meeting
@@ -67,6 +68,7 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     terms = Terms(localpart(base.owner), routes(base.config), settings)
     ratchets = base.surroundings.ratchets or ratchets_of(settings.ratchets)
     federation = Federation(world, own, ratchets, OwnEvents(settings), terms)
+    ways_out.permit(outbound, base.database, federation.farewell)
     replication = Replication(
         base.database,
         base.local,

@@ -61,6 +61,7 @@ class PushDelivery:
         self._worker: asyncio.Task[None] | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._rings_at = float("inf")
+        outbound.permit("push", self._is_gateway)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -75,6 +76,11 @@ class PushDelivery:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_gateway(self, url: str) -> bool:
+        """Whether a device of the owner's is still to be woken there."""
+        known = self._database.read(pushers.load_pushers)
+        return any(one.shown["data"].get("url") == url for one in known)
 
     def _look_again(self) -> None:
         self._has_pushers = bool(self._database.read(pushers.load_pushers))

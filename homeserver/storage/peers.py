@@ -45,9 +45,9 @@ peers = Table(
     Column("heard_at", BigInteger),
 )
 
-ACTIVE, _PAUSED = "active", "paused"
+ACTIVE, PAUSED = "active", "paused"
 # The standings of peers whose owners and ours agreed.
-CONNECTED = (ACTIVE, _PAUSED)
+CONNECTED = (ACTIVE, PAUSED)
 _EVERYTHING_PAUSED = "federation_paused"
 # A grant that is not a yes or no is refused by these values.
 _REFUSALS = (False, 0, "no", "none", None)

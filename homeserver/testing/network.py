@@ -307,9 +307,10 @@ class Socket:
         self._server = server
 
     async def deliver(
-        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float
+        self, party: str, route: str, address: bytes, box: bytes, timeout_s: float, *, grant: str
     ) -> bytes:
         """Deliver a box and return the answer."""
+        del grant
         sent = Recorded(self._server, route, address, box, party)
         return await self._network.deliver(self._server, sent, timeout_s)
 

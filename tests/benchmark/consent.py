@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from federation import ways_out
 from federation.transport.http import HttpTransport
 from homeserver import config
 from homeserver.matrix.identifiers import ServerName
@@ -193,6 +194,7 @@ async def _befriend(alice: Server, directory: Path, stack: AsyncExitStack, count
         transport = HttpTransport(outbound)
         node = Node(directory, f"friend {number} of {count}", transport, clock=SystemClock())
         node.start()
+        ways_out.permit(outbound, node.database, node.federation.farewell)
         stack.push_async_callback(node.stop)
         link = (await admin(alice, "POST", "/invitations", {}))["link"]
         await node.federation.peers.connect(link)

@@ -1,7 +1,6 @@
 """Two servers over real HTTP on the loopback."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,66 +9,20 @@ from aiohttp import web
 
 from federation import envelope
 from federation.envelope import SIZES, Envelope
-from federation.transport.http import FederationDoor, HttpTransport
+from federation.transport.http import HttpTransport
 from federation.transport.interface import Refused
 from federation.transport.strangers import Strangers
 from homeserver import errors
 from homeserver.outbound import Outbound
-from homeserver.ports import SystemClock
-from tests.federation.node import Node
-
-
-class HttpNode(Node):
-    """A node that listens on a loopback port, or only calls others."""
-
-    runner: web.AppRunner | None = None
-    strangers: Strangers | None = None
-    outbound: Outbound
-    port: int
-
-    async def listen(self, *, is_reachable: bool = True) -> None:
-        application = web.Application()
-        FederationDoor(self.receive, self.strangers).attach(application)
-        self.runner = web.AppRunner(application, access_log=None)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self.runner.addresses[0][1]
-        self.routes = (f"http://127.0.0.1:{self.port}",) if is_reachable else ()
-        self.start()
-
-    async def hang_up(self) -> None:
-        await self.stop()
-        assert self.runner is not None
-        await self.runner.cleanup()
-        await self.outbound.close()
-
-
-def make(directory: Path, name: str, *, inline: bool = False) -> HttpNode:
-    outbound = Outbound()
-    transport = HttpTransport(outbound)
-    node = HttpNode(directory, name, transport, clock=SystemClock(), inline=inline)
-    node.outbound = outbound
-    return node
+from tests.federation.http_node import HttpNode, connected, make
 
 
 @pytest.fixture
 async def pair(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[tuple[HttpNode, HttpNode]]:
-    is_reachable = getattr(request, "param", True)
-    alice, bob = make(tmp_path, "alice"), make(tmp_path, "bob")
-    await alice.listen()
-    await bob.listen(is_reachable=is_reachable)
-    issued = await alice.federation.peers.invite()
-    await bob.federation.peers.connect(issued.link)
-    opened = asyncio.Event()
-    bob.federation.lines.when_opened.append(lambda _line: opened.set())
-    async with asyncio.timeout(5):
-        await opened.wait()  # the invitee is the last to know
-    yield alice, bob
-    await bob.hang_up()
-    await alice.hang_up()
+    async with connected(tmp_path, is_reachable=getattr(request, "param", True)) as both:
+        yield both
 
 
 @pytest.mark.parametrize("pair", [True, False], indirect=True)
@@ -253,9 +206,10 @@ async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     outbound = Outbound()
     port = runner.addresses[0][1]
+    outbound.permit("connection", lambda party: party == "bob")
     with pytest.raises(Refused):
         await HttpTransport(outbound).deliver(
-            "bob", f"http://127.0.0.1:{port}", bytes(16), b"box", 5
+            "bob", f"http://127.0.0.1:{port}", bytes(16), b"box", 5, grant="connection"
         )
     assert len(seen) == 1
     await outbound.close()
@@ -273,59 +227,14 @@ async def test_an_answer_is_read_to_a_bound(tmp_path: Path) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     outbound = Outbound()
     port = runner.addresses[0][1]
+    outbound.permit("connection", lambda party: party == "b")
     with pytest.raises(errors.PeerUnreachable):
-        await HttpTransport(outbound).deliver("b", f"http://127.0.0.1:{port}", bytes(16), b"", 5)
+        await HttpTransport(outbound).deliver(
+            "b", f"http://127.0.0.1:{port}", bytes(16), b"", 5, grant="connection"
+        )
     with pytest.raises(ValueError, match="grant"):
         await outbound.post(
             "http://127.0.0.1:1", b"", grant="none", party="b", timeout_s=1, most_bytes=1
         )
     await outbound.close()
     await runner.cleanup()
-
-
-Silent = tuple[int, asyncio.Queue[asyncio.StreamReader]]
-
-
-@pytest.fixture
-async def silent() -> AsyncIterator[Silent]:
-    """The port of a machine that takes connections and never answers, and who came."""
-    came: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
-    writers = []
-
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        came.put_nowait(reader)
-
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1], came
-    server.close()
-    for writer in writers:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-@pytest.mark.parametrize("verb", ["pause everything", "cancel", "block"])
-async def test_a_handshake_that_hangs_ends_with_the_owners_word(
-    tmp_path: Path, silent: Silent, verb: str
-) -> None:
-    port, came = silent
-    alice, bob = make(tmp_path, "alice"), make(tmp_path, "bob")
-    await alice.listen()
-    bob.routes = (f"http://127.0.0.1:{port}",)
-    bob.start()
-    owner = alice.federation.peers
-    await owner.connect((await bob.federation.peers.invite()).link)
-    async with asyncio.timeout(5):
-        socket = await came.get()
-    if verb == "pause everything":
-        await owner.pause_everything(is_paused=True)
-    else:
-        await getattr(owner, verb)(bob.server_name)
-    async with asyncio.timeout(1):
-        await socket.read()
-    await asyncio.sleep(0.2)
-    assert came.empty()
-    await bob.stop()
-    await bob.outbound.close()
-    await alice.hang_up()
