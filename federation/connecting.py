@@ -36,6 +36,7 @@ from federation.lines import Lines
 from federation.opening import REQUESTING, Choice
 from federation.payloads import INVITATION
 from federation.ratchets.interface import PRE_KEY, OlmMessage, Undecryptable
+from federation.transport import along_routes
 from federation.transport.interface import Refused, Transport
 from federation.turn_state import ChannelClosed, Party
 from homeserver import crash_points, errors
@@ -200,7 +201,10 @@ class Connecting:
             content = messages.unpack(handshake.prove, envelope.NO_NONCE)
             address = secrets.their_address
         box = envelope.seal(keys.request, self._party.token(), content)
-        answer = await self._deliver(handshake, secrets, address, box)
+        send = partial(self._transport.deliver, handshake.server_name, grant=INVITATION)
+        answer = await along_routes.first_answer(
+            lambda route: send(route, address, box, _DELIVERY_SECONDS), secrets.routes
+        )
         self._refusals.pop(handshake.key, None)
         came = envelope.open_box(keys.answer, answer)
         if handshake.state == PROVING:
@@ -225,20 +229,6 @@ class Connecting:
 
         if word != before.accept:
             await self._database.write(keep)
-
-    async def _deliver(
-        self, handshake: Handshake, secrets: Secrets, address: bytes, box: bytes
-    ) -> bytes:
-        party, failure = handshake.server_name, errors.PeerUnreachable()
-        deliver = partial(self._transport.deliver, party, grant=INVITATION)
-        for route in secrets.routes:
-            try:
-                return await deliver(route, address, box, _DELIVERY_SECONDS)
-            except Refused:
-                raise
-            except errors.PeerUnreachable as error:
-                failure = error
-        raise failure
 
     def _take_accept(self, work: UnitOfWork, before: Handshake, came: Envelope) -> None:
         """Check who answered, and store PROVE."""

@@ -33,7 +33,7 @@ from federation.issuing import Issued, Issuing, Wish
 from federation.lines import Lines
 from federation.opening import Choice
 from federation.revoking import Choice as RevokeChoice
-from federation.revoking import Parting, RevokeReport, RoomChoice
+from federation.revoking import Parting, RevokeReport
 from federation.sentences import NotNow
 from federation.turn_state import Party
 from homeserver import crash_points, errors
@@ -181,17 +181,17 @@ class Peers:
         server_name: ServerName,
         how: str = OWNER,
         *,
-        rooms: RoomChoice = "cut",
         says_goodbye: bool = False,
-        erases: bool = False,
+        **choice: Any,
     ) -> RevokeReport:
         """End the connection for ever, in one crash-safe transaction; returns what that did.
 
+        `choice` makes a `revoking.Choice`.
         A goodbye, if the owner wants one, is sealed inside it and tried for ten seconds after.
         """
         crash_points.reach(Point.REVOKE_BEGUN)
         line = self._lines.find(server_name) if says_goodbye else None
-        parting = Parting(self._party, RevokeChoice(rooms, erases), self.discard_file)
+        parting = Parting(self._party, RevokeChoice(**choice), self.discard_file)
 
         def seal(work: UnitOfWork) -> bytes | None:
             return None if line is None else self._farewell.seal(work, line)
@@ -200,26 +200,30 @@ class Peers:
         crash_points.reach(Point.REVOKE_DONE)
         if line is not None and goodbye is not None:
             self._farewell.send(line, goodbye)
-        return parting.report
+        return revoking.with_goodbye(
+            parting.report, is_wanted=says_goodbye, is_sealed=goodbye is not None
+        )
 
-    def preview_revoke(
-        self, server_name: ServerName, *, rooms: RoomChoice = "cut", erases: bool = False
+    def preview_end(
+        self, server_name: ServerName, step: Step = Step.OWNER_REVOKED, **choice: Any
     ) -> RevokeReport:
-        """What a revoke would do now, in plain words. Raises where there is nothing to revoke."""
+        """What a revoke or block would do now, in plain words. Raises `NotNow`."""
 
         def look(view: View) -> RevokeReport:
             peer = _load(view, server_name)
-            consent.take(Standing(peer.standing), Step.OWNER_REVOKED)
-            return revoking.preview(view, peer, RevokeChoice(rooms, erases))
+            consent.take(Standing(peer.standing), step)
+            return revoking.preview(view, peer, RevokeChoice(**choice))
 
         try:
             return self._database.read(look)
         except consent.Breach as breach:
             raise sentences.not_now(breach) from breach
 
-    async def block(self, server_name: ServerName, how: str = OWNER) -> None:
-        """End the connection, and let nothing of theirs ever reach the owner again."""
-        await self._step(server_name, Step.OWNER_BLOCKED, how)
+    async def block(self, server_name: ServerName, how: str = OWNER, **choice: Any) -> RevokeReport:
+        """End the connection as a revoke does, and let nothing of theirs ever reach the owner."""
+        parting = Parting(self._party, RevokeChoice(**choice), self.discard_file)
+        await self._step(server_name, Step.OWNER_BLOCKED, how, then=parting)
+        return parting.report
 
     async def unblock(self, server_name: ServerName, how: str = OWNER) -> None:
         """Let a new invitation count again."""

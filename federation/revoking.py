@@ -60,6 +60,10 @@ _FOR_EVER = (
     "What they have received stays with them.",
     "What one of your devices encrypted before it heard of this, they can read if it is passed on.",
 )
+_GOODBYE = {
+    True: "They are told that you ended it, if they can be reached in the next ten seconds.",
+    False: "They are not told that you ended it: the connection was paused, or has no session.",
+}
 _WITH_OTHERS = (
     "Rooms without encryption, and names, topics and reactions in all rooms: others in them can"
     " show these to anybody."
@@ -87,6 +91,7 @@ class RevokeReport:
     deleted: tuple[str, ...]
     cannot_be_taken_back: tuple[str, ...]
     can_pass_on: tuple[str, ...]
+    goodbye: str = ""  # what became of it, if the owner wanted one
 
     def to_json(self) -> JsonObject:
         """As the admin API shows it."""
@@ -140,6 +145,11 @@ def part(
                 _say(work, local, room.room_id, removal, now_ms)
             hiding.require_sync(work, room.room_id, now_ms)
     return replace(report, is_dry_run=False)
+
+
+def with_goodbye(report: RevokeReport, *, is_wanted: bool, is_sealed: bool) -> RevokeReport:
+    """Say what becomes of the goodbye that the owner wanted."""
+    return replace(report, goodbye=_GOODBYE[is_sealed]) if is_wanted else report
 
 
 class Parting:

@@ -35,7 +35,7 @@ def _is_active(view: View, server_name: ServerName) -> bool:
 
 
 def _is_asked(view: View, party: str) -> bool:
-    """Whether a handshake that the owner began with a server is under way, and no pause holds it."""
+    """Whether a handshake that the owner began is under way, and no pause holds it."""
     return any(
         one.server_name == party
         and one.role == INVITEE

@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.admin.server import HOW, PREFIX
 from api.authentication import Administrator
 from api.routing import JsonBody, Routes
+from federation.consent import Step
 from federation.overview import Overview
 from federation.peers import Peers
 from federation.revoking import RoomChoice
@@ -27,7 +29,6 @@ VERBS: Mapping[str, Verb] = {
     "cancel": lambda peers, peer: peers.cancel(peer, HOW),
     "pause": lambda peers, peer: peers.pause(peer, how=HOW),
     "resume": lambda peers, peer: peers.resume(peer, HOW),
-    "block": lambda peers, peer: peers.block(peer, HOW),
     "unblock": lambda peers, peer: peers.unblock(peer, HOW),
     "dismiss": lambda peers, peer: peers.dismiss_alarm(peer, HOW),
 }
@@ -60,6 +61,11 @@ class Ending(BaseModel):
     rooms: RoomChoice = "cut"
     erase: bool = False
     dry_run: bool = False
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What becomes of shared rooms, and of what the server holds."""
+        return {"rooms": self.rooms, "erases": self.erase}
 
 
 @routes.post("/peers")
@@ -113,16 +119,28 @@ async def revoke(
     """
     del admin
     server_name = peers.resolve(name).server_name
+    choice = ending.choice
     if ending.dry_run:
-        report = peers.preview_revoke(server_name, rooms=ending.rooms, erases=ending.erase)
+        report = peers.preview_end(server_name, **choice)
     else:
-        report = await peers.revoke(
-            server_name,
-            HOW,
-            rooms=ending.rooms,
-            says_goodbye=ending.goodbye,
-            erases=ending.erase,
-        )
+        report = await peers.revoke(server_name, HOW, says_goodbye=ending.goodbye, **choice)
+    return overview.peer(peers.find(server_name)) | {"report": report.to_json()}
+
+
+@routes.post("/peers/{name}/block")
+async def block(
+    admin: Administrator, name: str, ending: Ending, peers: Peers, overview: Overview
+) -> JsonObject:
+    """End a connection as `revoke` does, with the same choices, and never be asked again."""
+    del admin
+    if ending.goodbye:
+        raise errors.InvalidParam("Who is blocked is told nothing.")
+    server_name = peers.resolve(name).server_name
+    choice = ending.choice
+    if ending.dry_run:
+        report = peers.preview_end(server_name, Step.OWNER_BLOCKED, **choice)
+    else:
+        report = await peers.block(server_name, HOW, **choice)
     return overview.peer(peers.find(server_name)) | {"report": report.to_json()}
 
 
@@ -141,7 +159,7 @@ async def accept(
 async def take_step(
     admin: Administrator, name: str, verb: str, peers: Peers, overview: Overview
 ) -> JsonObject:
-    """`decline`, `cancel`, `pause`, `resume`, `block`, `unblock`; `dismiss` an alarm."""
+    """`decline`, `cancel`, `pause`, `resume`, `unblock`; `dismiss` an alarm."""
     del admin
     step = VERBS.get(verb)
     if step is None:

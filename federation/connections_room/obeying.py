@@ -40,7 +40,7 @@ dismiss NAME: go on after an alarm
 strangers: who is in rooms and not connected; meet ROOM [SERVER], avoid ROOM [SERVER]
 NAME is a server name, a node id, a user ID or their own name."""
 
-Verb = Callable[[Peers, ServerName], Awaitable[None]]
+Verb = Callable[[Peers, ServerName], Awaitable[object]]
 _VERBS: Mapping[str, tuple[Verb, str]] = {
     "accept": (lambda owner, peer: owner.accept(peer, HOW), "accepted; their side finishes it."),
     "decline": (lambda owner, peer: owner.decline(peer, HOW), "declined."),
@@ -139,7 +139,7 @@ class Obeying:
         content: JsonObject = {
             "server_name": peer.server_name,
             "name": peer.name,
-            "report": telling.told(self._peers.preview_revoke(peer.server_name)),
+            "report": telling.told(self._peers.preview_end(peer.server_name)),
         }
         now = self._clock.now_ms()
         await self._database.write(

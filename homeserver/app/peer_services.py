@@ -69,13 +69,8 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     ratchets = base.surroundings.ratchets or ratchets_of(settings.ratchets)
     federation = Federation(world, own, ratchets, OwnEvents(settings), terms)
     ways_out.permit(outbound, base.database, federation.farewell)
-    replication = Replication(
-        base.database,
-        base.local,
-        base.clock,
-        own.identity,
-        Questions(federation.requests).ask,
-    )
+    ask = Questions(federation.requests).ask
+    replication = Replication(base.database, base.local, base.clock, own.identity, ask)
     network = ConnectedPeers(
         base.database,
         federation.requests,

@@ -3,7 +3,7 @@
 NAME is a server name or its beginning, a node id, a user ID, or the person's name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ Json = dict[str, Any]
 _VERBS: Mapping[str, tuple[str, str]] = {
     "decline": ("Say no to somebody who asks. They see no difference to silence.", "declined."),
     "cancel": ("Take back a yes that the other side has not answered.", "cancelled."),
-    "block": ("End a connection and never be asked again.", "blocked."),
     "unblock": ("Let a new invitation count again.", "unblocked; a new invitation counts again."),
     "dismiss": ("Go on after an alarm that you have looked into.", "the alarm is dismissed."),
 }
@@ -100,30 +99,49 @@ def edit(
         click.echo(f"{_text.called(peer)}: {_text.show(_readable_grants(peer['grants_given']))}")
 
 
+def _ending(command: Callable[..., None]) -> Callable[..., None]:
+    """The choices of whoever ends a connection."""
+    rooms = click.Choice(["eject", "leave", "cut"])
+    said = "Shared rooms: remove them, leave, or stay and exchange nothing."
+    for option in (
+        json_option,
+        config_option,
+        click.option("--erase", is_flag=True, help="Delete what you hold of them, too."),
+        click.option("--rooms", type=rooms, default="cut", show_default=True, help=said),
+        click.option("--dry-run", is_flag=True, help="Only say what it would do."),
+        click.argument("name"),
+    ):
+        command = option(command)
+    return command
+
+
 @command.command("revoke")
-@click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Only say what it would do.")
-@click.option(
-    "--rooms",
-    type=click.Choice(["eject", "leave", "cut"]),
-    default="cut",
-    show_default=True,
-    help="Shared rooms: remove them, leave, or stay and exchange nothing.",
-)
+@_ending
 @click.option("--goodbye", is_flag=True, help="Tell them that you end it.")
-@click.option("--erase", is_flag=True, help="Delete what you hold of them, too.")
-@config_option
-@json_option
 def revoke(name: str, config_file: Path | None, *, as_json: bool, **wish: Any) -> None:
     """End a connection for good; only a new invitation brings it back."""
+    _end("revoke", "revoked", name, config_file, wish, as_json=as_json)
+
+
+@command.command("block")
+@_ending
+def block(name: str, config_file: Path | None, *, as_json: bool, **wish: Any) -> None:
+    """End a connection and never be asked again."""
+    _end("block", "blocked", name, config_file, wish, as_json=as_json)
+
+
+def _end(
+    verb: str, done: str, name: str, config_file: Path | None, wish: Json, *, as_json: bool
+) -> None:
     body = {key: value for key, value in wish.items() if value and value != "cut"}
-    peer = AdminApi(load_config(config_file)).post("peers", name, "revoke", body=body)
+    peer = AdminApi(load_config(config_file)).post("peers", name, verb, body=body)
     if as_json:
         print_json(peer)
         return
-    done = "would be revoked" if wish["dry_run"] else "revoked"
-    click.echo(f"{_text.called(peer)}: {done}.")
+    click.echo(f"{_text.called(peer)}: {'would be ' if wish['dry_run'] else ''}{done}.")
     report = peer.get("report") or {}
+    if report.get("goodbye"):
+        click.echo(f"  {report['goodbye']}")
     for room in report.get("rooms", ()):
         click.echo(f"  {_text.safe(room['name'])}: {room['what']}")
     for part in ("deleted", "cannot_be_taken_back", "can_pass_on"):

@@ -45,9 +45,9 @@ async def _spend_a_day(world: World, alice: Person, bob: Person) -> str:
     return room_id
 
 
-async def _end(alice: Person, bob: Person, **choice: Any) -> dict[str, Any]:
-    """Revoke with a choice; what the answer says about it."""
-    path = f"/peers/{bob.server.server_name}/revoke"
+async def _end(alice: Person, bob: Person, verb: str = "revoke", **choice: Any) -> dict[str, Any]:
+    """Revoke or block with a choice; what the answer says about it."""
+    path = f"/peers/{bob.server.server_name}/{verb}"
     return dict((await alice.server.admin("POST", path, choice))["report"])
 
 
@@ -306,3 +306,39 @@ async def test_only_a_new_invitation_reopens(world: World, befriended: list[Pers
     await world.check_healed()
     for person in (alice, bob):
         assert {"alice is back", "bob is back"} <= set(await person.texts(room_id))
+
+
+@simulated
+async def test_a_block_takes_the_choices_of_a_revoke(world: World) -> None:
+    alice, bob, carol = await world.befriended("alice", "bob", "carol")
+    room_id = await world.room(alice, bob, carol)
+    await bob.say(room_id, "words of bob")
+    await world.settle()
+    world.checks_itself = False
+    would = await _end(alice, bob, "block", rooms="eject", erase=True, dry_run=True)
+    assert await alice.standing(bob) == "active"
+    did = await _end(alice, bob, "block", rooms="eject", erase=True)
+    assert did == would | {"is_dry_run": False}
+    assert await alice.standing(bob) == "blocked"
+    assert "words of bob" not in await alice.texts(room_id)
+    await world.settle()
+    state = await carol.state(room_id)
+    removal = state["m.room.member", bob.user_id]
+    sender = {one["event_id"]: one["sender"] for one in await carol.timeline(room_id)}[removal]
+    assert sender == alice.user_id
+
+
+@simulated
+async def test_the_answer_says_what_becomes_of_a_goodbye(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    assert (await _end(alice, bob, dry_run=True))["goodbye"] == ""
+    await alice.pause(bob)
+    assert "not told" in (await _end(alice, bob, goodbye=True))["goodbye"]
+    await bob.revoke(alice)
+    await world.connect(alice, bob)
+    assert "are told" in (await _end(alice, bob, goodbye=True))["goodbye"]
+    await world.pass_time(20.0)
+    notices = (await bob.server.admin("GET", "/notices"))["notices"]
+    assert [one["kind"] for one in notices].count("goodbye") == 1

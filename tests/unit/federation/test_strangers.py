@@ -63,7 +63,10 @@ class Socket(asyncio.BaseTransport):
         super().__init__({"peername": peer_name})
 
 
-async def _nothing(_address: bytes, _box: bytes, _socket: object) -> bytes | None:
+async def _nothing(
+    address: bytes, box: bytes, socket: object, *, is_limited: bool = False
+) -> bytes | None:
+    del address, box, socket, is_limited
     return None
 
 
