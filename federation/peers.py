@@ -5,7 +5,7 @@ closes what lives in memory.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from federation import (
@@ -27,6 +27,7 @@ from federation.connecting import Connecting
 from federation.consent import Effect, Outcome, Standing, Step
 from federation.consent_steps import Doing
 from federation.desk import WAITING, Terms
+from federation.doors import Doors
 from federation.farewell import Farewell
 from federation.inviting import Inviting
 from federation.issuing import Issued, Issuing, Wish
@@ -50,22 +51,15 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 OWNER = "owner"
 
 
+@dataclass(frozen=True, slots=True)
 class Handshakes:
     """Both sides of a handshake, and what they run on."""
 
-    def __init__(
-        self,
-        inviting: Inviting,
-        connecting: Connecting,
-        issuing: Issuing,
-        open_doors: doors.Doors,
-        terms: Terms,
-    ) -> None:
-        self.inviting = inviting
-        self.connecting = connecting
-        self.issuing = issuing
-        self.doors = open_doors
-        self.terms = terms
+    inviting: Inviting
+    connecting: Connecting
+    issuing: Issuing
+    doors: Doors
+    terms: Terms
 
 
 class Peers:
