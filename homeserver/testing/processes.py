@@ -23,6 +23,9 @@ _STOP_LIMIT_S = 20.0
 _COMMAND_LIMIT_S = 60.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
+# The environment of a server whose ratchets vodozemac steps.
+VODOZEMAC = {"HOMESERVER__FEDERATION__RATCHETS": "vodozemac"}
+
 
 class ServerFailed(Exception):
     """A server did not start, or a command failed; the message ends with what it printed."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from homeserver.testing import processes
 from homeserver.testing.client import Client
-from homeserver.testing.processes import Server
+from homeserver.testing.processes import VODOZEMAC, Server
 from tests.end_to_end import story
 
 _GET_FLAGS, _SET_FLAGS, _IS_UP = 0x8913, 0x8914, 1
@@ -51,7 +51,8 @@ def main(directory: Path) -> None:
     if has_a_way_out():
         raise SystemExit("This machine has more than loopback.")
     raise_loopback()
-    alice, bob = (Server(directory=directory / user, user=user) for user in ("alice", "bob"))
+    alice = Server(directory=directory / "alice", user="alice")
+    bob = Server(directory=directory / "bob", user="bob", environment=VODOZEMAC)
     with processes.running(alice, bob):
         asyncio.run(meet_and_talk(alice, bob))
     sys.stdout.write("heard\n")

@@ -11,7 +11,7 @@ import pytest
 
 from homeserver.testing import encrypted_client, processes
 from homeserver.testing.encrypted_client import NioClient
-from homeserver.testing.processes import Server
+from homeserver.testing.processes import VODOZEMAC, Server
 from tests.end_to_end import person, story
 from tests.end_to_end.conftest import WithJs, WithNio
 from tests.end_to_end.js_client import JsClient
@@ -27,8 +27,8 @@ class Three:
 @pytest.fixture
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     alice, bob, carol = (
-        Server(directory=tmp_path_factory.mktemp(user), user=user)
-        for user in ("alice", "bob", "carol")
+        Server(directory=tmp_path_factory.mktemp(user), user=user, environment=environment)
+        for user, environment in (("alice", VODOZEMAC), ("bob", VODOZEMAC), ("carol", {}))
     )
     with processes.running(alice, bob, carol):
         for one, other in ((alice, bob), (alice, carol), (bob, carol)):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from homeserver.testing import processes
-from homeserver.testing.processes import Server
+from homeserver.testing.processes import VODOZEMAC, Server
 from homeserver.testing.recording import RecordingProxy
 from tests.end_to_end import watched
 
@@ -36,8 +36,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("strangers")
     alice = Server(directory=directory / "alice")
     others = {
-        name: Server(directory=directory / name, user=name)
-        for name in ("active", "paused", "revoked", "blocked")
+        name: Server(directory=directory / name, user=name, environment=environment)
+        for name, environment in (
+            *(("active", {}), ("paused", VODOZEMAC)),
+            *(("revoked", VODOZEMAC), ("blocked", {})),
+        )
     }
     lonely = Server(directory=directory / "lonely", user="lonely")
     with (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import pytest
 
 from homeserver.testing import processes
 from homeserver.testing.client import Client
-from homeserver.testing.processes import Server
+from homeserver.testing.processes import VODOZEMAC, Server
 from tests.end_to_end import story
 from tests.end_to_end.conftest import WithClient
 
@@ -17,8 +18,8 @@ from tests.end_to_end.conftest import WithClient
 class Pair:
     """Alice, whose recovery phrase is known, and Bob; connected, with a room."""
 
-    def __init__(self, directory: Path) -> None:
-        self.alice = Server(directory=directory / "alice", user="alice")
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self.alice = Server(directory=directory / "alice", user="alice", environment=environment)
         self.bob = Server(directory=directory / "bob", user="bob")
         self.phrase = phrase_in(self.alice.init(), "recovery phrase:")
         self.bob.init()
@@ -46,11 +47,11 @@ def shown(server: Server) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("how", ["rotate", "recover"])
+@pytest.mark.parametrize(("how", "environment"), [("rotate", {}), ("recover", VODOZEMAC)])
 async def test_the_conversation_goes_on_with_the_new_keys(
-    tmp_path: Path, with_client: WithClient, how: str
+    tmp_path: Path, with_client: WithClient, how: str, environment: Mapping[str, str]
 ) -> None:
-    with Pair(tmp_path) as pair:
+    with Pair(tmp_path, environment) as pair:
         alice, bob = pair.alice, pair.bob
         hers, his = await with_client(alice), await with_client(bob)
         room_id = await story.meet(hers, his)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from homeserver.testing import processes
-from homeserver.testing.processes import Server
+from homeserver.testing.processes import VODOZEMAC, Server
 from tests.end_to_end import lonely_machine
 from tests.end_to_end.watched_way_out import WayOut
 
@@ -46,7 +46,7 @@ async def test_two_servers_meet_where_every_look_up_and_every_way_out_fails(tmp_
         Server(
             directory=tmp_path / user,
             user=user,
-            environment=way.environment,
+            environment={**way.environment, **VODOZEMAC},
             launcher=way.launcher,
         )
         for user, way in zip(("alice", "bob"), ways, strict=True)

@@ -24,7 +24,7 @@ from federation.invitation_links import Link
 from homeserver.matrix.identifiers import ServerName
 from homeserver.testing import processes
 from homeserver.testing.client import Client, Refused
-from homeserver.testing.processes import Server
+from homeserver.testing.processes import VODOZEMAC, Server
 from tests.end_to_end import story
 from tests.end_to_end.conftest import WithClient
 from tests.end_to_end.watched_way_out import WayOut
@@ -84,9 +84,8 @@ def scene(tmp_path: Path, gateway: Gateway) -> Iterator[Scene]:
         environment={"HOMESERVER__PUSH__GATEWAYS": gateways, **way_out.environment},
         launcher=way_out.launcher,
     )
-    bob, dave, mallory = (
-        Server(directory=tmp_path / user, user=user) for user in ("bob", "dave", "mallory")
-    )
+    bob = Server(directory=tmp_path / "bob", user="bob", environment=VODOZEMAC)
+    dave, mallory = (Server(directory=tmp_path / user, user=user) for user in ("dave", "mallory"))
     with processes.running(alice, bob, dave, mallory):
         yield Scene(alice, bob, dave, mallory, way_out)
 

@@ -54,14 +54,25 @@ async def _is_foiled(world: World, alice: Person, bob: Person, substitution: Sub
     assert "expired" in steps, substitution  # the one who accepted is told that it failed
 
 
-@simulated
-async def test_every_key_card_address_and_part_in_turn(world: World, stride: int) -> None:
+async def _scene(world: World) -> tuple[Person, Person, list[Substitution]]:
+    """Two who would like to meet, and all that can be put in the place of what they say."""
     notes = await _honest_notes(world)
     world.watch.spared.add("alice")  # to the wire her answers to Mallory are answers to Bob
     alice = await world.person("alice", settings=_SHORT)
     bob = await world.person("bob", settings=_SHORT)
     mallory, _ = own_identity.create(SeededEntropy(world.seed, "mallory"), START_MS)
-    found = every_substitution(mallory, notes)
+    return alice, bob, every_substitution(mallory, notes)
+
+
+async def _still_meet(world: World, alice: Person, bob: Person) -> None:
+    await bob.open_link(await alice.invitation())
+    await world.settle()
+    assert await alice.standing(bob) == await bob.standing(alice) == "active"
+
+
+@simulated
+async def test_every_key_card_address_and_part_in_turn(world: World) -> None:
+    alice, bob, found = await _scene(world)
     assert len(found) > 40
     messages = {one.message for one in found}
     assert messages == {"REQUEST", "ACCEPT", "PROVE", "READY"}
@@ -70,9 +81,18 @@ async def test_every_key_card_address_and_part_in_turn(world: World, stride: int
             await _is_foiled(world, alice, bob, substitution)
     (last,) = [one for one in found if one.message == "READY"]
     await _is_foiled(world, alice, bob, last)
-    await bob.open_link(await alice.invitation())
-    await world.settle()
-    assert await alice.standing(bob) == await bob.standing(alice) == "active"
+    await _still_meet(world, alice, bob)
+
+
+async def every_part_that_is_of_olm(world: World) -> None:
+    """The same, as far as it depends on the library of the ratchets: test_vodozemac tells it."""
+    alice, bob, found = await _scene(world)
+    keys = ("olm_key", "one_time_key", "the Olm message", "its bytes")
+    of_olm = [one for one in found if one.what.startswith(keys)]
+    assert [one.message for one in of_olm[-4:]] == ["ACCEPT", "ACCEPT", "PROVE", "READY"]
+    for substitution in of_olm:
+        await _is_foiled(world, alice, bob, substitution)
+    await _still_meet(world, alice, bob)
 
 
 @pytest.mark.seeds(2)
