@@ -6,12 +6,39 @@ The same scripted day is told with and without a stranger who has valid keys and
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
+from homeserver.outbound import Answer, Outbound
 from homeserver.testing.adversaries import Stranger
 from homeserver.testing.person import Person
 from homeserver.testing.world import HOUR, World
+
+
+class Gateway:
+    """A push gateway without a socket: every word that it is told."""
+
+    url = "https://push.example/_matrix/push/v1/notify"
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def take(self, url: str, body: bytes, **_bounds: Any) -> Answer:
+        assert url == self.url
+        self.told.append(body.decode())
+        return Answer(200, b"{}")
+
+    async def is_set_for(self, person: Person) -> None:
+        """Let it be told what happens to somebody."""
+        server = person.server
+        allowed = server.config.push.model_copy(update={"gateways": (self.url,)})
+        server.config = server.config.model_copy(update={"push": allowed})
+        await server.restart()
+        pusher = {"kind": "http", "app_id": "app", "pushkey": "key", "lang": "en"}
+        names = {"app_display_name": "app", "device_display_name": "telephone"}
+        body = {**pusher, **names, "data": {"url": self.url}}
+        await person.client.request("POST", "/_matrix/client/v3/pushers/set", body)
 
 
 async def _look(person: Person) -> str:
@@ -25,7 +52,7 @@ async def _look(person: Person) -> str:
     return json.dumps(seen, sort_keys=True)
 
 
-async def _a_day(world: World, *, has_stranger: bool) -> list[str]:
+async def _a_day(world: World, gateway: Gateway, *, has_stranger: bool) -> list[str]:
     stranger = Stranger(world.network, world.seed)
     seen = []
 
@@ -35,6 +62,7 @@ async def _a_day(world: World, *, has_stranger: bool) -> list[str]:
                 await stranger.knock_everywhere(person.server, boxes=3)
 
     alice, bob = await world.befriended("alice", "bob")
+    await gateway.is_set_for(alice)
     await alice.invitation()
     await disturb()
     room_id = await world.room(alice, bob)
@@ -51,13 +79,15 @@ async def _a_day(world: World, *, has_stranger: bool) -> list[str]:
         await disturb()
         seen += [await _look(person) for person in (alice, bob)]
     await world.settle()
-    return [*seen, *[await _look(person) for person in (alice, bob)]]
+    assert len(gateway.told) >= 4  # each time that Bob said something
+    return [*seen, *gateway.told, *[await _look(person) for person in (alice, bob)]]
 
 
 def _told(directory: Path, seed: int, *, has_stranger: bool) -> tuple[list[str], list[Any]]:
-    world = World(directory, seed)
+    world, gateway = World(directory, seed), Gateway()
     try:
-        seen = world.run(_a_day(world, has_stranger=has_stranger))
+        with patch.object(Outbound, "post", AsyncMock(side_effect=gateway.take)):
+            seen = world.run(_a_day(world, gateway, has_stranger=has_stranger))
         passages = [(one.source, one.target, one.size) for one in world.network.passages]
         return seen, passages
     finally:
