@@ -114,3 +114,35 @@ async def test_of_receipts_and_presence_the_newest_is_kept(
 async def _be_there(person: Person, words: str) -> None:
     path = f"{_V3}/presence/{quote(person.user_id)}/status"
     await person.client.request("PUT", path, {"presence": "online", "status_msg": words})
+
+
+async def _pause(alice: Person, bob: Person, *, all_at_once: bool) -> None:
+    await (alice.server.admin("POST", "/pause") if all_at_once else alice.pause(bob))
+
+
+async def _resume(alice: Person, bob: Person, *, all_at_once: bool) -> None:
+    await (alice.server.admin("POST", "/resume") if all_at_once else alice.resume(bob))
+
+
+@pytest.mark.parametrize("all_at_once", [False, True], ids=["one", "everything"])
+@simulated
+async def test_no_byte_is_carried_in_either_direction(
+    world: World, befriended: list[Person], all_at_once: bool
+) -> None:
+    alice, bob = befriended
+    room_id = await world.room(alice, bob)
+    await _pause(alice, bob, all_at_once=all_at_once)
+    await world.pass_time(1.0)  # what Bob asked before is refused now
+    begun = world.now
+    for person in befriended:
+        await person.say(room_id, f"{person.name} meanwhile")
+    await world.pass_time(HOUR)
+    assert _moved(world, begun) == []
+    later = [one for one in world.network.passages if one.at > begun]
+    assert {one.source for one in later if one.kind == "request"} == {"bob"}
+    assert {one.fate for one in later if one.kind == "answer"} == {"refused"}
+    assert "bob meanwhile" not in await alice.texts(room_id)
+    await _resume(alice, bob, all_at_once=all_at_once)
+    await world.check_healed()
+    for person in befriended:
+        assert {"alice meanwhile", "bob meanwhile"} <= set(await person.texts(room_id))
