@@ -16,6 +16,9 @@ from homeserver import errors
 from homeserver.outbound import Outbound
 from tests.federation.http_node import HttpNode, connected, make
 
+SOCKETS = Path("/proc/net/tcp")
+ESTABLISHED = "01"
+
 
 @pytest.fixture
 async def pair(
@@ -189,6 +192,36 @@ async def test_a_pause_closes_the_sockets_both_ways(pair: tuple[HttpNode, HttpNo
     await alice.federation.peers.pause(bob.server_name)
     await asyncio.sleep(0.1)
     assert all(socket.is_closing() for socket in sockets)
+    assert bob.server_name not in alice.outbound._sessions
+
+
+def sockets_at(*ports: int) -> set[str]:
+    """The open TCP connections of this machine with one of these ports at either end."""
+    wanted = {f"0100007F:{port:04X}" for port in ports}
+    rows = [line.split() for line in SOCKETS.read_text().splitlines()[1:]]
+    return {
+        f"{local} {remote}"
+        for _, local, remote, state, *_ in rows
+        if state == ESTABLISHED and wanted & {local, remote}
+    }
+
+
+@pytest.mark.skipif(not SOCKETS.exists(), reason="this system does not list its sockets there")
+@pytest.mark.parametrize("end", ["revoke", "block"])
+@pytest.mark.parametrize("pair", [True, False], indirect=True)
+async def test_an_end_leaves_no_socket_within_a_second(
+    pair: tuple[HttpNode, HttpNode], end: str
+) -> None:
+    alice, bob = pair
+    for one, other in ((alice, bob), (bob, alice)):
+        await one.federation.requests.ask(other.server_name, "ping", {}, 5)
+    before = sockets_at(alice.port, bob.port)
+    assert before
+    await getattr(alice.federation.peers, end)(bob.server_name)
+    ended = asyncio.get_running_loop().time()
+    while before & sockets_at(alice.port, bob.port):  # where he knocks again, he is a stranger
+        assert asyncio.get_running_loop().time() - ended < 1
+        await asyncio.sleep(0.02)
     assert bob.server_name not in alice.outbound._sessions
 
 
