@@ -1,8 +1,10 @@
 """A server from a backup: everything is there, no key is used twice, nobody comes back unasked."""
 
+import asyncio
+import contextlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +13,8 @@ import pytest
 
 from homeserver.app.sealed_files import SealedWriter
 from homeserver.testing import processes
-from homeserver.testing.processes import Server
+from homeserver.testing.client import Client
+from homeserver.testing.processes import VODOZEMAC, Server
 from tests.end_to_end import story
 from tests.end_to_end.conftest import WithClient
 
@@ -20,7 +23,8 @@ PASSPHRASE = "four words and more"
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
-    alice, bob = (Server(directory=tmp_path / name, user=name) for name in ("alice", "bob"))
+    alice = Server(directory=tmp_path / "alice", environment=VODOZEMAC)
+    bob = Server(directory=tmp_path / "bob", user="bob")
     with processes.running(alice, bob):
         processes.connect(alice, bob)
         yield alice, bob
@@ -35,7 +39,9 @@ def back_up(server: Server, file: Path, *options: str) -> None:
 def restored(server: Server, file: Path, directory: Path) -> tuple[Server, str]:
     """The server of a backup, in a directory of its own, on the port of the one before."""
     directory.mkdir()
-    back = Server(directory=directory, user=server.user, port=server.port)
+    back = Server(
+        directory=directory, user=server.user, port=server.port, environment=server.environment
+    )
     passphrase_file = server.directory / "passphrase"
     told = back.run_command(
         *("restore", str(file)),
@@ -43,6 +49,26 @@ def restored(server: Server, file: Path, directory: Path) -> tuple[Server, str]:
         *("--passphrase-file", str(passphrase_file)),
     )
     return back, told.stdout
+
+
+@contextlib.asynccontextmanager
+async def talking(room_id: str, *clients: Client) -> AsyncIterator[dict[str, list[str]]]:
+    """Each of them says one thing after the other for the length of a block; what they said."""
+    said: dict[str, list[str]] = {client.user_id: [] for client in clients}
+    is_over = asyncio.Event()
+
+    async def talk(client: Client) -> None:
+        words = said[client.user_id]
+        while not is_over.is_set():
+            text = f"number {len(words)}"
+            await client.send_text(room_id, text)
+            words.append(text)
+
+    async with asyncio.TaskGroup() as group:
+        for client in clients:
+            group.create_task(talk(client))
+        yield said
+        is_over.set()
 
 
 async def test_a_backup_of_a_running_server_brings_everything_back(
@@ -53,9 +79,12 @@ async def test_a_backup_of_a_running_server_brings_everything_back(
     room_id = await story.meet(hers, his)
     await hers.send_text(room_id, "before the backup")
     picture = await hers.upload(b"kept with care", "text/plain")
-    back_up(alice, tmp_path / "alice.backup")
+    async with talking(room_id, hers, his) as said:
+        await asyncio.to_thread(back_up, alice, tmp_path / "alice.backup")
     await hers.send_text(room_id, "after the backup")
+    await story.until_heard(his, room_id, hers.user_id, said[hers.user_id])
     await story.hears(his, room_id, "after the backup")
+    heard = await story.messages(his, room_id, hers.user_id)
     alice.kill()
     back, told = restored(alice, tmp_path / "alice.backup", tmp_path / "again")
     name = bob.status()["server_name"]
@@ -69,6 +98,10 @@ async def test_a_backup_of_a_running_server_brings_everything_back(
         await story.hears(hers, room_id, "welcome back")
         await hers.send_text(room_id, "thank you")
         await story.hears(his, room_id, "thank you")
+        await story.until_heard(hers, room_id, his.user_id, said[his.user_id])
+        again = await story.messages(his, room_id, hers.user_id)
+        assert again[: len(heard)] == heard  # nothing of before came in the place of something else
+        assert [text for _, text in again[len(heard) :]] == ["thank you"]
         assert await hers.download(picture) == b"kept with care"
     finally:
         back.kill()

@@ -117,8 +117,8 @@ async def test_every_answer_in_the_place_of_another(world: World, befriended: li
     await alice.say(room_id, "is this answered?")
     await world.pass_time(120.0)  # she is shown as away by now
     before, tried = _digests([alice]), len(given)
-    while len(given) < tried + len(old):
-        await world.pass_time(60.0)
+    await world.pass_time(2.0 * len(old))  # she tries again every second
+    assert len(given) >= tried + len(old)
     assert _digests([alice]) == before
     wire.leave()
     world.network.heal()
