@@ -172,17 +172,6 @@ def take_any_sequence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(channel, "_look", lambda *_arguments: None)
 
 
-def take_any_answer(patch: pytest.MonkeyPatch) -> None:
-    """Also one to another question: it is taken to be about the newest."""
-    note = Line.note_received
-
-    def take_for_newest(self: Line, nonce: bytes, answers: bytes) -> int | None:
-        note(self, nonce, answers)
-        return next(reversed(self._sent.values()), None)
-
-    patch.setattr(Line, "note_received", take_for_newest)
-
-
 def forget_every_fourth(patch: pytest.MonkeyPatch) -> None:
     store, seen = turning._store, []
 
@@ -280,12 +269,6 @@ REMOVALS = [
             "bob",
             seen=r"assert \['[0-9a-f]+",
         ),
-    ),
-    Removal(
-        "G7",
-        "an answer names its question",
-        take_any_answer,
-        told(test_g7_replay.test_every_answer_in_the_place_of_another, "alice", "bob"),
     ),
     Removal(
         "G8",
