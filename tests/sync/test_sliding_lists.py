@@ -224,6 +224,21 @@ async def test_coming_back_to_a_room_begins_it_anew(alice: Alice) -> None:
     assert (await slider.slide())["rooms"][room_id]["initial"] is True
 
 
+async def test_a_room_that_was_left_out_of_sight_begins_anew_too(alice: Alice) -> None:
+    room_id = await alice.create()
+    await alice.member(room_id, BOB, "join")
+    slider = Slider(alice)
+    wish = {room_id: {"timeline_limit": 3, "required_state": []}}
+    await slider.slide({}, room_subscriptions=wish)
+    await alice.say(room_id, "unseen")
+    await slider.slide({})
+    await alice.member(room_id, ALICE, "leave")
+    assert said((await slider.slide({}))["rooms"][room_id]) == ["unseen"]
+    await alice.member(room_id, ALICE, "join")
+    answer = await slider.slide({}, room_subscriptions=wish)
+    assert answer["rooms"][room_id]["initial"] is True
+
+
 async def test_a_room_one_was_removed_from_goes_when_it_is_forgotten(alice: Alice) -> None:
     kicked = await alice.create(version_id="11")
     await alice.member(kicked, BOB, "join")

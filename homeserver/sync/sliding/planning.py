@@ -137,6 +137,7 @@ def _leave(asked: Asked, plan: Plan, room_id: RoomId, told: ToldRoom | None) -> 
     since = asked.after if told.until is None else told.until
     config = RoomConfig(told.timeline_limit, asked.connection.config(told.config))
     plan.rooms.append(RoomPlan(moved, config, since, (), had=config.required_state))
+    _tell(asked, plan, room_id, told, config)
 
 
 def _is_unknown_to(view: View, asked: Asked, told: ToldRoom, membership: Membership) -> bool:
