@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import nio
 from nio.crypto import attachments
 
@@ -89,7 +90,13 @@ class NioClient:
         _check(await self._client.sync(full_state=True), nio.SyncResponse)
         if self._client.should_upload_keys:
             _check(await self._client.keys_upload(), nio.KeysUploadResponse)
-        self._syncing = asyncio.create_task(self._client.sync_forever(timeout=2_000))
+        self._syncing = asyncio.create_task(self._keep_syncing())
+
+    async def _keep_syncing(self) -> None:
+        """Sync until told to stop; nio itself gives up where an answer ends in its middle."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                await self._client.sync_forever(timeout=2_000)
 
     async def create_encrypted_room(self, name: str, invite: list[str]) -> str:
         """Create a private room that is encrypted from the start."""
@@ -136,6 +143,14 @@ class NioClient:
             lambda: self._find(room_id, lambda one: _content(one).get("body") == text), text
         )
         return Heard(event.event_id, event.sender, _content(event), event.decrypted)
+
+    async def shown(self, room_id: str) -> list[tuple[str, str, str]]:
+        """Event, sender and text of each message it was told of, in that order."""
+        return [
+            (event.event_id, event.sender, event.body)
+            for where, event in self._events
+            if where == room_id and isinstance(event, nio.RoomMessageText)
+        ]
 
     async def readable(self, room_id: str) -> tuple[list[str], int]:
         """Read back through a room: its texts, oldest first, and how many cannot be decrypted."""

@@ -155,6 +155,10 @@ class JsClient:
     async def hears(self, room_id: str, text: str) -> Heard:
         return Heard(**await self._call("hears", room_id, text))
 
+    async def shown(self, room_id: str) -> list[tuple[str, str, str]]:
+        """Event, sender and text of each message on the screen, from top to bottom."""
+        return [tuple(one) for one in await self._call("shown", room_id)]
+
     async def redact(self, room_id: str, event_id: str) -> None:
         await self._call("redact", room_id, event_id)
 

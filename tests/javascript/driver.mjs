@@ -58,6 +58,18 @@ async function upload(bytes, type) {
   return uploaded.content_uri;
 }
 
+// The line broke: send the same once more, as people do who see that it was not sent.
+async function sendAgain(roomId, transaction) {
+  const event = find(roomId, (one) => one.getTxnId() === transaction);
+  await eventuallyAsync(`${transaction} is sent`, async () => {
+    if (event.status !== "not_sent") return true;
+    return client.resendEvent(event, client.getRoom(roomId)).catch((error) => {
+      if (error.name !== "ConnectionError") throw error;
+    });
+  });
+  return event.getId();
+}
+
 const calls = {
   async logIn(baseUrl, user, password, slides) {
     const login = await sdk.createClient({ baseUrl }).loginRequest({
@@ -136,7 +148,21 @@ const calls = {
     ),
 
   async send(roomId, type, content) {
-    return (await client.sendEvent(roomId, type, content)).event_id;
+    const transaction = client.makeTxnId();
+    try {
+      return (await client.sendEvent(roomId, type, content, transaction)).event_id;
+    } catch (error) {
+      if (error.name !== "ConnectionError") throw error;
+      return sendAgain(roomId, transaction);
+    }
+  },
+
+  // Event, sender and text of each message. What comes as scrollback is decrypted when it is shown.
+  async shown(roomId) {
+    await Promise.all(events(roomId).map((one) => client.decryptEventIfNeeded(one)));
+    return events(roomId)
+      .filter((one) => ["m.room.message", "m.room.encrypted"].includes(one.getType()))
+      .map((one) => [one.getId(), one.getSender(), one.getContent().body]);
   },
 
   async hears(roomId, text) {
