@@ -1,7 +1,8 @@
 """A proxy that checks every answer of a server against the specification's OpenAPI files.
 
-It is not part of this project: where there is none beside the checkout (`*/tools/specproxy.py`),
-clients talk to the server directly and nothing is checked.
+Those of sliding sync are in no version of it and are checked against `sliding_answer.json`.
+The proxy is not part of this project: where there is none beside the checkout
+(`*/tools/specproxy.py`), clients talk to the server directly and nothing is checked.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from homeserver.testing import processes
 from homeserver.testing.processes import Server
 
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2]
+_TELLS_OF_SLIDING_SYNC = Path(__file__).with_name("proxy_for_sliding.py")
 
 # This schema is "one of" an object and an event: no event fits it, for each is an object too.
 _EITHER_AN_OBJECT_OR_AN_EVENT = (
@@ -84,7 +86,8 @@ def checking(url: str) -> Iterator[Seen]:
         yield Seen(url, is_checked=False)
         return
     port = processes.free_port()
-    command = [sys.executable, str(program), "--upstream", url, "--listen", f"127.0.0.1:{port}"]
+    command = [sys.executable, str(_TELLS_OF_SLIDING_SYNC), str(program)]
+    command += ["--upstream", url, "--listen", f"127.0.0.1:{port}"]
     proxy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         seen = Seen(f"http://127.0.0.1:{port}", is_checked=True)

@@ -11,6 +11,8 @@ from homeserver import errors
 from homeserver.ports import Requester
 from homeserver.sync import tokens
 from homeserver.sync.sliding.service import SlidingSync
+from tests import sliding_schema
+from tests.sliding_schema import ACCEPTED, BEFORE
 from tests.sync.alice import Alice
 from tests.sync.conftest import alice
 from tests.sync.sliding import serve
@@ -18,8 +20,6 @@ from tests.sync.sliding import serve
 __all__ = ["alice"]
 
 Client = TestClient[web.Request, web.Application]
-BEFORE = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
-STABLE = "/_matrix/client/v4/sync"
 WISH = {"timeline_limit": 1, "required_state": []}
 
 
@@ -39,7 +39,10 @@ async def client(alice: Alice) -> AsyncIterator[Client]:
 
 async def _post(client: Client, path: str, body: Any) -> tuple[int, Any]:
     async with client.post(path, json=body) as response:
-        return response.status, await response.json()
+        answer = await response.json()
+        if response.status == 200:
+            sliding_schema.check(path.partition("?")[0], answer)
+        return response.status, answer
 
 
 async def test_both_forms_go_on_from_their_position(client: Client, alice: Alice) -> None:
@@ -51,15 +54,15 @@ async def test_both_forms_go_on_from_their_position(client: Client, alice: Alice
     _, answer = await _post(client, path, {"lists": {"a": WISH | {"ranges": [[0, 9]]}}})
     assert answer["rooms"] == {}
     stable = {"conn_id": "x", "lists": {"a": {"timeline_limit": 1, "required_state": {}}}}
-    _, answer = await _post(client, STABLE, stable)
+    _, answer = await _post(client, ACCEPTED, stable)
     assert answer["rooms"][room_id]["lists"] == ["a"]
-    _, answer = await _post(client, STABLE, stable | {"pos": answer["pos"]})
+    _, answer = await _post(client, ACCEPTED, stable | {"pos": answer["pos"]})
     assert answer["rooms"] == {}
 
 
 async def test_a_position_is_a_token_of_classic_sync_too(client: Client, alice: Alice) -> None:
     await alice.create()
-    _, answer = await _post(client, STABLE, {})
+    _, answer = await _post(client, ACCEPTED, {})
     assert tokens.parse(answer["pos"]).position == alice.database.position - 1
 
 
@@ -91,7 +94,7 @@ async def test_an_unknown_position_is_said_to_be_so(client: Client) -> None:
     ],
 )
 async def test_what_makes_no_sense_is_refused(client: Client, body: Any) -> None:
-    for path in (BEFORE, STABLE):
+    for path in (BEFORE, ACCEPTED):
         status, answer = await _post(client, path, body)
         assert (status, answer["errcode"] in ("M_BAD_JSON", "M_INVALID_PARAM")) == (400, True)
 
@@ -102,10 +105,10 @@ async def test_what_makes_no_sense_is_refused(client: Client, body: Any) -> None
 async def test_names_and_presence_are_as_the_accepted_form_has_them(
     client: Client, body: Any
 ) -> None:
-    status, answer = await _post(client, STABLE, body)
+    status, answer = await _post(client, ACCEPTED, body)
     assert (status, answer["errcode"]) == (400, "M_INVALID_PARAM")
     named = {"lists": {"a" * 255: WISH}, "conn_id": "A_~.-1", "set_presence": "offline"}
-    assert (await _post(client, STABLE, named))[0] == 200
+    assert (await _post(client, ACCEPTED, named))[0] == 200
 
 
 async def test_what_is_not_known_is_passed_over(client: Client) -> None:

@@ -9,6 +9,8 @@ from api.client import sliding_sync
 from homeserver.matrix.identifiers import DeviceId
 from homeserver.ports import Requester
 from homeserver.sync.sliding.service import SlidingSync
+from tests import sliding_schema
+from tests.sliding_schema import ACCEPTED, BEFORE
 from tests.sync.alice import ALICE, Alice
 
 ALL = {"all": {"ranges": [[0, 99]], "timeline_limit": 10, "required_state": []}}
@@ -42,7 +44,9 @@ class Slider:
         wanted.setdefault("set_presence", "offline")
         parsed = sliding_sync.SlidingBody.model_validate(wanted)
         request = sliding_sync.read(self.requester, parsed, is_stable=self.is_stable)
-        return orjson.loads(await self.service.answer(self.requester, request))
+        answer = orjson.loads(await self.service.answer(self.requester, request))
+        sliding_schema.check(ACCEPTED if self.is_stable else BEFORE, answer)
+        return answer
 
     def wait(self, lists: Any = None, **body: Any) -> "asyncio.Task[Any]":
         """Ask with patience."""

@@ -1,5 +1,6 @@
 import asyncio
 
+import orjson
 import pytest
 
 from homeserver import errors
@@ -245,29 +246,32 @@ async def test_a_device_has_only_so_many_connections(alice: Alice) -> None:
 
 
 async def test_messages_to_the_device_stay_until_they_are_acknowledged(alice: Alice) -> None:
-    async def send(*texts: bytes) -> None:
+    async def send(*messages: object) -> None:
         await alice.database.write(
             lambda work: encryption.save_to_device(
-                work, ALICE, [(alice.requester.device_id, one) for one in texts]
+                work, ALICE, [(alice.requester.device_id, orjson.dumps(one)) for one in messages]
             )
         )
 
+    def poke(number: int) -> dict[str, object]:
+        return {"sender": BOB, "type": "poke", "content": {"number": number}}
+
     slider = Slider(alice)
-    await send(b'{"type":"a"}', b'{"type":"b"}')
+    await send(poke(1), poke(2))
     wish: dict[str, object] = {"to_device": {"enabled": True, "limit": 1}}
     found = (await slider.slide({}, extensions=wish))["extensions"]["to_device"]
-    assert found["events"] == [{"type": "a"}]
+    assert found["events"] == [poke(1)]
     again = (await slider.slide({}, extensions=wish))["extensions"]["to_device"]
     assert again == found
     wish = {"to_device": {"enabled": True, "since": found["next_batch"]}}
     found = (await slider.slide({}, extensions=wish))["extensions"]["to_device"]
-    assert found["events"] == [{"type": "b"}]
+    assert found["events"] == [poke(2)]
     wish = {"to_device": {"enabled": True, "since": found["next_batch"]}}
     waiting = slider.wait({}, extensions=wish)
     await settle()
     assert not waiting.done()
-    await send(b'{"type":"c"}')
-    assert (await waiting)["extensions"]["to_device"]["events"] == [{"type": "c"}]
+    await send(poke(3))
+    assert (await waiting)["extensions"]["to_device"]["events"] == [poke(3)]
     for bad in ("x", "-1", "9" * 30, str(alice.database.position + 1)):
         with pytest.raises(errors.InvalidParam):
             await slider.slide({}, extensions={"to_device": {"enabled": True, "since": bad}})
