@@ -12,13 +12,23 @@ from pathlib import Path
 import click
 
 from homeserver.cli import _text
-from homeserver.testing import real_world, scenario_report, shortest
+from homeserver.testing import hosted_world, real_world, scenario_report, shortest
 from homeserver.testing.fast_ratchets import FastRatchets
+from homeserver.testing.hosted_world import HostedWorld
 from homeserver.testing.real_world import RealWorld
 from homeserver.testing.scenario_files import BadScenario, ScenarioFile
 from homeserver.testing.scenario_report import Ending
 from homeserver.testing.scenario_stage import Stage, StepFailed
 from homeserver.testing.world import World
+
+_RELAYED = (
+    "A process for each server, on loopback; relays between them lose, delay and part. "
+    "Waits are cut to seconds."
+)
+_HOSTED = (
+    "A process and a network namespace for each server; the kernel loses, delays and parts. "
+    "Waits are cut to seconds."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class How:
     steps: int | None
     report: Path | None
     is_fast: bool = False
+    has_hosts: bool = False
 
     def world(self, file: ScenarioFile, directory: Path) -> World:
         """An empty world for a scenario."""
@@ -59,16 +70,13 @@ def play(file: ScenarioFile, how: How) -> bool:
 
 def play_real(file: ScenarioFile, how: How) -> bool:
     """Play it with processes; whether everything held. Raises BadScenario where it cannot be."""
-    cannot_be = real_world.refusals(file)
+    cannot_be = (hosted_world if how.has_hosts else real_world).refusals(file)
     if cannot_be:
         raise BadScenario("\n".join(cannot_be))
-    click.echo(
-        "A process for each server, on loopback; relays between them lose, delay and part. "
-        "Waits are cut to seconds.",
-        err=True,
-    )
+    click.echo(_HOSTED if how.has_hosts else _RELAYED, err=True)
     with tempfile.TemporaryDirectory(prefix="homeserver-reality-") as directory:
-        world = RealWorld(Path(directory), file.scenario.seed if how.seed is None else how.seed)
+        seed = file.scenario.seed if how.seed is None else how.seed
+        world = (HostedWorld if how.has_hosts else RealWorld)(Path(directory), seed)
         try:
             broken = _play(Stage(world, file, how.servers), how)
         finally:

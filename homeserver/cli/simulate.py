@@ -40,6 +40,9 @@ _OF_STORIES = ("steps", "report", "fast", "real")
 @click.option("--fast", is_flag=True, help="Without encryption between the servers.")
 @click.option("--real", is_flag=True, help="With a process for each server, in real time.")
 @click.option(
+    "--hosts", is_flag=True, help="Like --real, with a host of its own for each. Needs root."
+)
+@click.option(
     "--connections",
     type=click.IntRange(1, 200),
     multiple=True,
@@ -81,10 +84,16 @@ def command(scenario: str | None, **options: Any) -> None:
         raise click.UsageError("--real servers cannot be --fast: they do encrypt.")
     servers = next(iter(options["servers"]), None)
     how = _playing.How(
-        options["seed"], servers, options["steps"], options["report"], is_fast=options["fast"]
+        options["seed"],
+        servers,
+        options["steps"],
+        options["report"],
+        is_fast=options["fast"],
+        has_hosts=options["hosts"],
     )
+    is_real = options["real"] or options["hosts"]
     try:
-        holds = _playing.play_real(file, how) if options["real"] else _playing.play(file, how)
+        holds = _playing.play_real(file, how) if is_real else _playing.play(file, how)
     except BadScenario as error:
         click.echo(str(error), err=True)
         sys.exit(_BAD)

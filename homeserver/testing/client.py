@@ -45,7 +45,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=self._connector(),
             timeout=aiohttp.ClientTimeout(total=120),
             auto_decompress=True,
         )
@@ -59,6 +59,9 @@ class Client:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        return aiohttp.TCPConnector(limit=0)
 
     async def log_in(self, user: str, password: str) -> None:
         """Log in with the short user name and keep the token."""

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from homeserver import config
+from homeserver.testing.hosts import Namespace
+
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 20.0
 _COMMAND_LIMIT_S = 60.0
@@ -38,7 +41,9 @@ class Server:
     directory: Path
     user: str = "alice"
     password: str = "correct horse battery staple"  # noqa: S105 - of a server that lives for a test
+    address: str = "127.0.0.1"
     port: int = 0
+    namespace: Namespace | None = None  # the host on which it runs; None is this machine
     public_url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     launcher: Sequence[str] = (sys.executable, "-m", "homeserver")
@@ -48,7 +53,13 @@ class Server:
     @property
     def url(self) -> str:
         """Where its clients reach it."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        """Where its owner's commands reach it: on its own host only."""
+        listener = config.load(self.config_file, {}).listener_serving("admin")
+        return self.url if listener is None else listener.url
 
     @property
     def data_dir(self) -> Path:
@@ -86,7 +97,7 @@ class Server:
             *("--data-dir", str(self.data_dir)),
             *("--user", self.user),
             *("--password-file", str(password_file)),
-            *("--listen", f"127.0.0.1:{self.port}"),
+            *("--listen", f"{self.address}:{self.port}"),
             *options,
         )
         return finished.stdout
@@ -95,14 +106,14 @@ class Server:
         """Start it and wait until it answers clients."""
         self._log = self.log_file.open("ab")
         self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [*self.launcher, "run", "--config", str(self.config_file)],
+            [*self._words, "run", "--config", str(self.config_file)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=self._full_environment(),
         )
         limit = time.monotonic() + _START_LIMIT_S
-        while not _answers(self.port):
+        while not self._answers():
             if self.process.poll() is not None or time.monotonic() > limit:
                 self.kill()
                 raise ServerFailed(f"{self.user}'s server did not start:\n{self.last_log()}")
@@ -134,7 +145,7 @@ class Server:
     ) -> "subprocess.CompletedProcess[str]":
         """Run the command line with exactly these arguments."""
         finished = subprocess.run(  # noqa: S603 - our own program
-            [*self.launcher, *arguments],
+            [*self._words, *arguments],
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,
@@ -179,6 +190,18 @@ class Server:
             if self._log is not None:
                 self._log.close()
 
+    @property
+    def _words(self) -> tuple[str, ...]:
+        """What starts the program, where it shall run."""
+        entrance = () if self.namespace is None else self.namespace.entrance
+        return (*entrance, *self.launcher)
+
+    def _answers(self) -> bool:
+        if self.namespace is None:
+            return _answers(self.url)
+        with self.namespace.entered():  # where commands have a listener of their own
+            return _answers(self.url) and _answers(self.admin_url)
+
     def _full_environment(self) -> dict[str, str]:
         outside = {
             name: value for name, value in os.environ.items() if not name.startswith("HOMESERVER__")
@@ -220,11 +243,11 @@ def free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+def _answers(url: str) -> bool:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=1)
     try:
         connection.request("GET", "/_matrix/client/versions")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -1,17 +1,22 @@
 """The same world over reality: a process for each server, real time, real HTTP, real disks.
 
 A `RealWorld` is used like a `World`. Faults of the network happen in a relay before each server
-(`relays`). What cannot be done in reality is refused by name before the story begins.
+(`relays`), or for a `HostedWorld` in the kernel. What cannot be done in reality is refused by name
+before the story begins.
 """
 
 import asyncio
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
+
+import aiohttp
 
 from homeserver.config import FederationSettings
 from homeserver.testing import memory_http, relays
 from homeserver.testing.client import Client
+from homeserver.testing.hosts import Namespace
 from homeserver.testing.network import Network
 from homeserver.testing.person import Person
 from homeserver.testing.processes import Server, free_port
@@ -25,7 +30,7 @@ _LONGEST_WAIT_S = 2.0
 _HANDSHAKE_S = 60.0
 _QUIET_S, _HOPELESS_S, _PATIENCE_S = 1.0, 60.0, 300.0
 _LOOK_S = 0.25
-_POSSIBLE = frozenset(
+POSSIBLE = frozenset(
     (
         *("say", "join", "leave", "invite", "kick", "ban", "set"),
         *("connect", "pause", "resume", "revoke", "grant", "stop", "start", "crash", "restart"),
@@ -42,12 +47,18 @@ class NotInReality(AssertionError):
 class RealClient(SimulatedClient):
     """The ordinary test client, over a socket."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, namespace: Namespace | None = None) -> None:
         super().__init__(memory_http.Listener())
         self.url = url
+        self._namespace = namespace
 
     async def __aenter__(self) -> Self:
         return await Client.__aenter__(self)
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._namespace is None:
+            return super()._connector()
+        return aiohttp.TCPConnector(limit=0, socket_factory=self._namespace.socket)
 
 
 class RealServer(SimulatedServer):
@@ -93,11 +104,11 @@ class RealServer(SimulatedServer):
 
     def client(self) -> SimulatedClient:
         """A client of its owner, not yet logged in."""
-        return RealClient(self.process.url)
+        return RealClient(self.process.url, self.process.namespace)
 
     async def admin(self, method: str, path: str, body: Any = None) -> Any:
         """Ask its admin API with the token in its data directory."""
-        async with self.client() as client:
+        async with RealClient(self.process.admin_url, self.process.namespace) as client:
             client.access_token = (self.directory / "admin.token").read_text().strip()
             return await client.request(method, f"/_homeserver/admin/v1{path}", body)
 
@@ -107,11 +118,11 @@ class RealWorld(World):
 
     kind_of_time = "seconds"
 
-    def __init__(self, directory: Path, seed: int = 0) -> None:
+    def __init__(self, directory: Path, seed: int = 0, *, network: Network | None = None) -> None:
         super().__init__(directory, seed)
         self._loop.close()
         self._loop = asyncio.new_event_loop()
-        self.network = Network(seed)
+        self.network = network or Network(seed)
         self._begun = time.monotonic()
         self._relays: list[Relay] = []
 
@@ -126,21 +137,8 @@ class RealWorld(World):
         """Give somebody a server, start it and log in."""
         if settings is not None:
             raise NotInReality("settings of one server cannot be chosen in reality")
-        port, relay_port = free_port(), free_port()
-        relay = Relay(name, self.network, port, self._processes)
-        route = await relay.open(relay_port)
-        self._relays.append(relay)
         making = Making(name, self.directory, self.seed, self.network, is_reachable=is_reachable)
-        process = Server(
-            directory=self.directory / name,
-            user=name,
-            password=PASSWORD,
-            port=port,
-            public_url=route if is_reachable else None,
-            # Nobody wants to wait an hour for a test.
-            environment={"HOMESERVER__FEDERATION__RETRY_MAX_SECONDS": "5"},
-        )
-        server = RealServer(making, process)
+        server = await self._make(making)
         person = self.people[name] = Person(server)
         await server.create()
         await server.start()
@@ -180,6 +178,25 @@ class RealWorld(World):
     def _check_wire(self) -> None:
         """Nobody sees what processes send."""
 
+    async def _make(self, making: Making) -> RealServer:
+        """A server that nobody has started, and the relay in front of it."""
+        process = self._process(making, free_port())
+        relay = Relay(making.name, self.network, process.port, self._processes)
+        route = await relay.open(free_port())
+        self._relays.append(relay)
+        process.public_url = route if making.is_reachable else None
+        return RealServer(making, process)
+
+    def _process(self, making: Making, port: int) -> Server:
+        return Server(
+            directory=self.directory / making.name,
+            user=making.name,
+            password=PASSWORD,
+            port=port,
+            # Nobody wants to wait an hour for a test.
+            environment={"HOMESERVER__FEDERATION__RETRY_MAX_SECONDS": "5"},
+        )
+
     async def _pending(self) -> list[int]:
         """What waits at each server, and handshakes that are under way."""
         found = []
@@ -213,16 +230,22 @@ class RealWorld(World):
             await relay.close()
 
 
-def refusals(file: ScenarioFile) -> list[str]:
-    """What of a scenario cannot happen in reality, each with its place."""
+def refusals(
+    file: ScenarioFile, possible: Collection[str] = POSSIBLE, *, needs_callers: bool = True
+) -> list[str]:
+    """What of a scenario cannot happen in reality, each with its place.
+
+    Relays do to boxes between two servers what they shall only if they know who calls.
+    """
+    is_blind = needs_callers and not relays.knows_callers()
     found = []
     for number, step in enumerate(file.scenario.story):
         why = None
-        if step.word not in _POSSIBLE:
+        if step.word not in possible:
             why = "cannot happen in reality"
         elif step.word == "wait" and step.content > DAY:
             why = "more than a day cannot pass in reality"
-        elif _needs_callers(step.word, step.content) and not relays.knows_callers():
+        elif is_blind and _needs_callers(step.word, step.content):
             why = "needs to know who calls, which this system does not tell"
         if why is not None:
             found.append(f"{file.place('story', number)}: {step.word}: {why}")

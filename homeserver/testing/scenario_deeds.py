@@ -9,6 +9,7 @@ import aiohttp
 from homeserver.testing.crashing import CrashAt
 from homeserver.testing.person import Acknowledged
 from homeserver.testing.scenario_expectations import Expectations, Wrong
+from homeserver.testing.scenario_parts import NetworkFaults
 from homeserver.testing.scenario_steps import Step
 from homeserver.testing.watched_database import digest_of
 from homeserver.testing.world import World
@@ -156,8 +157,7 @@ class Deeds(Expectations):
         self.person(skew.who).server.clock.skew_s = -skew.by if skew.is_slow else skew.by
 
     async def _faults(self, faults: Any) -> None:
-        given = faults.model_dump(exclude_none=True, exclude={"between", "one_way"})
-        chosen = {_FAULTS.get(name, f"{name}"): value for name, value in given.items()}
+        chosen = faults_of(faults)
         if faults.one_way:
             self.world.network.one_way(*faults.one_way, **chosen)
         elif faults.between:
@@ -193,3 +193,9 @@ class Deeds(Expectations):
 
     async def _check(self, _nothing: Any) -> None:
         await self.world.check_healed()
+
+
+def faults_of(step: NetworkFaults) -> dict[str, Any]:
+    """What a step sets, by the names that the network has for it."""
+    given = step.model_dump(exclude_none=True, exclude={"between", "one_way"})
+    return {_FAULTS.get(name, name): value for name, value in given.items()}
