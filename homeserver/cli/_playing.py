@@ -5,8 +5,8 @@ import logging
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -41,6 +41,7 @@ class How:
     report: Path | None
     is_fast: bool = False
     has_hosts: bool = False
+    launchers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def world(self, file: ScenarioFile, directory: Path) -> World:
         """An empty world for a scenario."""
@@ -71,12 +72,15 @@ def play(file: ScenarioFile, how: How) -> bool:
 def play_real(file: ScenarioFile, how: How) -> bool:
     """Play it with processes; whether everything held. Raises BadScenario where it cannot be."""
     cannot_be = (hosted_world if how.has_hosts else real_world).refusals(file)
+    strangers = set(how.launchers) - set(file.scenario.names(how.servers))
+    cannot_be += [f"--launcher: there is no {name} in this scenario" for name in sorted(strangers)]
     if cannot_be:
         raise BadScenario("\n".join(cannot_be))
     click.echo(_HOSTED if how.has_hosts else _RELAYED, err=True)
     with tempfile.TemporaryDirectory(prefix="homeserver-reality-") as directory:
         seed = file.scenario.seed if how.seed is None else how.seed
         world = (HostedWorld if how.has_hosts else RealWorld)(Path(directory), seed)
+        world.launchers = how.launchers
         try:
             broken = _play(Stage(world, file, how.servers), how)
         finally:

@@ -4,6 +4,7 @@ Exit code 0 if everything held, 1 if a promise or an expectation broke, 2 for a 
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from homeserver.testing.scenario_files import BadScenario, ScenarioFile
 _BUILT_IN = Path(scenario_files.__file__).parent / "scenarios"
 _BROKEN, _BAD = 1, 2
 _OF_SCALE = ("connections", "processes", "plot", "results")
-_OF_STORIES = ("steps", "report", "fast", "real")
+_OF_STORIES = ("steps", "report", "fast", "real", "hosts", "launchers")
 
 
 @click.command("simulate")
@@ -41,6 +42,14 @@ _OF_STORIES = ("steps", "report", "fast", "real")
 @click.option("--real", is_flag=True, help="With a process for each server, in real time.")
 @click.option(
     "--hosts", is_flag=True, help="Like --real, with a host of its own for each. Needs root."
+)
+@click.option(
+    "--launcher",
+    "launchers",
+    metavar="NAME=COMMAND",
+    multiple=True,
+    callback=lambda _context, _option, given: dict(map(_launcher, given)),
+    help="With --real or --hosts: somebody's server is another program. Several times for several.",
 )
 @click.option(
     "--connections",
@@ -74,14 +83,8 @@ def command(scenario: str | None, **options: Any) -> None:
     if scenario == "scale":
         _scale(options)
         return
-    _refuse(options, _OF_SCALE, "is about `scale` only")
     file = _load(scenario)
-    if options["servers"] and not isinstance(file.scenario.people, int):
-        raise click.UsageError("--servers counts people anew, and this scenario names them.")
-    if len(options["servers"]) > 1:
-        raise click.UsageError("--servers stands several times for `scale` only.")
-    if options["real"] and options["fast"]:
-        raise click.UsageError("--real servers cannot be --fast: they do encrypt.")
+    _check(options, file)
     servers = next(iter(options["servers"]), None)
     how = _playing.How(
         options["seed"],
@@ -90,15 +93,33 @@ def command(scenario: str | None, **options: Any) -> None:
         options["report"],
         is_fast=options["fast"],
         has_hosts=options["hosts"],
+        launchers=options["launchers"],
     )
-    is_real = options["real"] or options["hosts"]
     try:
-        holds = _playing.play_real(file, how) if is_real else _playing.play(file, how)
+        play = _playing.play_real if _is_real(options) else _playing.play
+        holds = play(file, how)
     except BadScenario as error:
         click.echo(str(error), err=True)
         sys.exit(_BAD)
     if not holds:
         sys.exit(_BROKEN)
+
+
+def _is_real(options: dict[str, Any]) -> bool:
+    return bool(options["real"] or options["hosts"])
+
+
+def _check(options: dict[str, Any], file: ScenarioFile) -> None:
+    """What does not go together is a mistake, too."""
+    _refuse(options, _OF_SCALE, "is about `scale` only")
+    if options["servers"] and not isinstance(file.scenario.people, int):
+        raise click.UsageError("--servers counts people anew, and this scenario names them.")
+    if len(options["servers"]) > 1:
+        raise click.UsageError("--servers stands several times for `scale` only.")
+    if _is_real(options) and options["fast"]:
+        raise click.UsageError("--real servers cannot be --fast: they do encrypt.")
+    if options["launchers"] and not _is_real(options):
+        raise click.UsageError("--launcher needs --real or --hosts: a simulation has no processes.")
 
 
 def _refuse(options: dict[str, Any], names: Sequence[str], why: str) -> None:
@@ -138,3 +159,11 @@ def _load(scenario: str) -> ScenarioFile:
     except BadScenario as error:
         click.echo(str(error), err=True)
         sys.exit(_BAD)
+
+
+def _launcher(given: str) -> tuple[str, list[str]]:
+    name, _, command = given.partition("=")
+    words = shlex.split(command)
+    if not name or not words:
+        raise click.BadParameter("must look like alice='python3.13 -m homeserver'")
+    return name, words

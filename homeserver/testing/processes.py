@@ -21,6 +21,8 @@ from typing import IO, Any
 from homeserver import config
 from homeserver.testing.hosts import Namespace
 
+OURS = (sys.executable, "-m", "homeserver")  # what starts this program
+
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 20.0
 _COMMAND_LIMIT_S = 60.0
@@ -46,7 +48,7 @@ class Server:
     namespace: Namespace | None = None  # the host on which it runs; None is this machine
     public_url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    launcher: Sequence[str] = (sys.executable, "-m", "homeserver")
+    launcher: Sequence[str] = OURS
     process: "subprocess.Popen[bytes] | None" = None
     _log: IO[bytes] | None = None
 

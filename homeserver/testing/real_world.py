@@ -7,7 +7,7 @@ before the story begins.
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from homeserver.testing.client import Client
 from homeserver.testing.hosts import Namespace
 from homeserver.testing.network import Network
 from homeserver.testing.person import Person
-from homeserver.testing.processes import Server, free_port
+from homeserver.testing.processes import OURS, Server, free_port
 from homeserver.testing.relays import Relay
 from homeserver.testing.scenario_files import ScenarioFile
 from homeserver.testing.settling import NeverSettled
@@ -114,7 +114,10 @@ class RealServer(SimulatedServer):
 
 
 class RealWorld(World):
-    """Processes, the people they belong to, and relays between them."""
+    """Processes, the people they belong to, and relays between them.
+
+    `launchers` are the programs of those who have another than this one's.
+    """
 
     kind_of_time = "seconds"
 
@@ -123,6 +126,7 @@ class RealWorld(World):
         self._loop.close()
         self._loop = asyncio.new_event_loop()
         self.network = network or Network(seed)
+        self.launchers: Mapping[str, Sequence[str]] = {}
         self._begun = time.monotonic()
         self._relays: list[Relay] = []
 
@@ -193,6 +197,7 @@ class RealWorld(World):
             user=making.name,
             password=PASSWORD,
             port=port,
+            launcher=self.launchers.get(making.name, OURS),
             # Nobody wants to wait an hour for a test.
             environment={"HOMESERVER__FEDERATION__RETRY_MAX_SECONDS": "5"},
         )

@@ -1,5 +1,7 @@
 """The same scenarios over reality: a process for each server, on loopback."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,45 @@ def test_what_cannot_happen_in_reality_is_refused_by_name() -> None:
     result = CliRunner().invoke(main, ["simulate", "back-after-a-month", "--real"])
     assert result.exit_code == 2
     assert "line 9: wait: more than a day cannot pass in reality" in result.output
+
+
+@pytest.mark.slow
+def test_somebody_can_run_another_program(tmp_path: Path) -> None:
+    file, calls = tmp_path / "mine.yaml", tmp_path / "calls"
+    file.write_text(
+        """scenario: Another program
+shows: It is started as ours is.
+people: [alice, bob]
+story:
+  - restart: bob
+  - standing: {who: alice, with: bob, is: active}
+"""
+    )
+    program = tmp_path / "theirs"
+    program.write_text(
+        f'#!/bin/sh\necho "$1" >> {calls}\nexec {sys.executable} -m homeserver "$@"\n'
+    )
+    program.chmod(0o700)
+    words = ["simulate", str(file), "--real", "--launcher", f"bob={program}"]
+    found = subprocess.run(
+        [sys.executable, "-m", "homeserver", *words], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert calls.read_text().split() == ["init", "run", "run"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--real", "--launcher", "carol=true"], "there is no carol in this scenario"),
+        (["--real", "--launcher", "bob"], "must look like alice="),
+        (["--launcher", "bob=true"], "needs --real or --hosts"),
+    ],
+)
+def test_a_launcher_that_nobody_can_use_is_refused(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, ["simulate", "two-friends", *options])
+    assert result.exit_code == 2
+    assert told in result.output
 
 
 def _nobody(_number: int) -> None:
