@@ -19,8 +19,10 @@ from homeserver.testing.scenario_files import BadScenario, ScenarioFile
 
 _BUILT_IN = Path(scenario_files.__file__).parent / "scenarios"
 _BROKEN, _BAD = 1, 2
-_OF_SCALE = ("connections", "processes", "plot", "results")
+_OF_SCALE = ("connections", "processes", "plot", "results", "real_ratchets", "within", "memory")
 _OF_STORIES = ("steps", "report", "fast", "real", "hosts", "launchers")
+_COLUMN = 30
+_SCALE = "No file, a measurement: what one of very many servers costs (--servers 10 --servers 100)."
 
 
 @click.command("simulate")
@@ -70,6 +72,19 @@ _OF_STORIES = ("steps", "report", "fast", "real", "hosts", "launchers")
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Scale only: a JSON file to which the results are added, and shown together.",
+)
+@click.option("--real-ratchets", is_flag=True, help="Scale only: encrypt between the servers.")
+@click.option(
+    "--within",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Scale only: fail if a run takes longer.",
+)
+@click.option(
+    "--memory",
+    metavar="GIB",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Scale only: fail if the processes together hold more.",
 )
 def command(scenario: str | None, **options: Any) -> None:
     """Play a SCENARIO, a YAML file or one of those built in, on simulated servers.
@@ -139,6 +154,9 @@ def _scale(options: dict[str, Any]) -> None:
         options["processes"],
         options["plot"],
         options["results"],
+        is_encrypted=options["real_ratchets"],
+        within_s=options["within"],
+        memory_gib=options["memory"],
     )
     try:
         _scaling.run(asked)
@@ -149,7 +167,8 @@ def _scale(options: dict[str, Any]) -> None:
 
 def _list() -> None:
     for path in sorted(_BUILT_IN.glob("*.yaml")):
-        click.echo(f"{path.stem:20} {scenario_files.load(path).scenario.shows}")
+        click.echo(f"{path.stem:{_COLUMN}} {scenario_files.load(path).scenario.shows}")
+    click.echo(f"{'scale':{_COLUMN}} {_SCALE}")
 
 
 def _load(scenario: str) -> ScenarioFile:

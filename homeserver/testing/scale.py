@@ -1,7 +1,8 @@
 """Measures very many servers: start them, connect them, and let them talk.
 
-The servers are whole; the ratchets are the stand-in (`fast_ratchets`), passwords cost nothing, and
-nobody waits for a disk. Everything is done and checked through the client and the admin API.
+The servers are whole; passwords cost nothing, nobody waits for a disk, and the ratchets are the
+stand-in (`fast_ratchets`) unless the plan says otherwise. Everything is done, and checked, through
+the client and the admin API.
 """
 
 import asyncio
@@ -52,6 +53,16 @@ class Measured:
     phases: list[Phase]
     servers_mib: float
     peak_mib: float
+
+    @property
+    def counted(self) -> list[Phase]:
+        """The phases of the measurement; checking afterwards is none."""
+        return [one for one in self.phases if one.name != "check"]
+
+    @property
+    def wall_s(self) -> float:
+        """How long it took."""
+        return sum(one.wall_s for one in self.counted)
 
     def phase(self, name: str) -> Phase:
         """One phase."""
@@ -160,14 +171,15 @@ class _Part:
                     await self.people[place].say(self.rooms[number], f"from {place}")
 
     async def _count(self, groups: list[Group]) -> tuple[int, int]:
-        """What everybody's server says of its connections, and what the last of each room reads."""
+        """What each server says of its connections, and what each member of each room reads."""
         active = 0
         for person in self.people.values():
             active += (await person.status())["peers"].get("active", 0)
         texts = 0
         for number, group in enumerate(groups):
-            if group[-1] in self.people:
-                texts += len(await self.people[group[-1]].texts(self.rooms[number]))
+            for place in group:
+                if place in self.people:
+                    texts += len(await self.people[place].texts(self.rooms[number]))
         return active, texts
 
 
@@ -181,7 +193,7 @@ def measure(plan: Plan, processes: int = 1) -> Measured:
     groups = plan.groups()
     connected = sum(part[2] for part in parts) // 2
     texts = sum(part[3] for part in parts)
-    expected = sum(len(group) - 1 for group in groups)
+    expected = scale_plan.readings_of(groups)
     if connected != len(scale_plan.pairs_of(groups)) or texts != expected:
         raise AssertionError(f"{connected} connections, {texts} of {expected} messages were seen")
     phases = [_merged(*same) for same in zip(*(part[0] for part in parts), strict=True)]
@@ -218,7 +230,7 @@ def _run(plan: Plan, shard: Shard, directory: Path, *, is_alone: bool) -> Any:
     world = World(
         directory,
         plan.seed,
-        ratchets=FastRatchets(f"{plan.seed}/{shard.number}"),
+        ratchets=None if plan.is_encrypted else FastRatchets(f"{plan.seed}/{shard.number}"),
         thrift=Thrift(directory / "template"),
         network=network,
     )

@@ -17,11 +17,15 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """So many servers, and so many connections for each, if there are enough others."""
+    """So many servers, and so many connections for each, if there are enough others.
+
+    The ratchets are the stand-in's unless they shall be real.
+    """
 
     servers: int
     connections: int = 20
     seed: int = 1
+    is_encrypted: bool = False
 
     @property
     def wanted(self) -> int:
@@ -77,3 +81,8 @@ def pairs_of(groups: list[Group]) -> list[Pair]:
 def deliveries_of(groups: list[Group]) -> int:
     """How many times somebody gets a message: everybody but the last of a room says one."""
     return sum((len(group) - 1) ** 2 for group in groups)
+
+
+def readings_of(groups: list[Group]) -> int:
+    """How many messages everybody together finds in the rooms, the own ones too."""
+    return sum(len(group) * (len(group) - 1) for group in groups)

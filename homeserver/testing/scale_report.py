@@ -11,10 +11,11 @@ Rows = list[tuple[str, ...]]
 
 def table(runs: Sequence[Measured]) -> Rows:
     """One line for each run, the head first. Checking afterwards is not counted."""
-    phases = [one.name for one in runs[0].phases if one.name != "check"]
+    phases = [one.name for one in runs[0].counted]
     head = (
         "servers",
         "connections each",
+        "ratchets",
         *(f"{name}, s" for name in phases),
         "all, s",
         "processor, s",
@@ -72,8 +73,9 @@ def _line(run: Measured, phases: Sequence[str]) -> tuple[str, ...]:
     return (
         str(run.plan.servers),
         f"{scale_fit.connections_of(run):.1f}",
+        "real" if run.plan.is_encrypted else "stand-in",
         *(f"{one.wall_s:.1f}" for one in counted),
-        f"{sum(one.wall_s for one in counted):.1f}",
+        f"{run.wall_s:.1f}",
         f"{sum(one.cpu_s for one in counted):.1f}",
         f"{run.servers_mib / run.plan.servers:.2f}",
         f"{run.peak_mib:.0f}",

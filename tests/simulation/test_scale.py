@@ -13,6 +13,7 @@ from homeserver.app import peer_services
 from homeserver.cli import main
 from homeserver.config import FederationSettings
 from homeserver.testing import scale, scale_fit, scale_plan
+from homeserver.testing.person import Person
 from homeserver.testing.scale import Measured, Phase
 from homeserver.testing.scale_plan import Plan
 
@@ -69,6 +70,36 @@ def test_the_command_measures_and_draws(tmp_path: Path) -> None:
     assert "for each own connection" in result.output
     assert plot.read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
     assert "the fit" in plot.read_text()
+
+
+def test_a_message_that_one_member_misses_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = Person.texts
+
+    async def forgetful(person: Person, room_id: str) -> list[str]:
+        return (await texts(person, room_id))[1 if person.name == "p0" else 0 :]
+
+    monkeypatch.setattr(Person, "texts", forgetful)
+    with pytest.raises(AssertionError, match="4 of 6 messages were seen"):
+        scale.measure(Plan(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [("--within", "seconds, not within 0.001"), ("--memory", "MiB, more than 0.001 GiB")],
+)
+def test_limits_that_are_broken_are_told_and_make_the_command_fail(limit: str, told: str) -> None:
+    words = ["simulate", "scale", "--processes", "1", "--servers", "2", "--real-ratchets"]
+    result = CliRunner().invoke(main, [*words, limit, "0.001"])
+    assert result.exit_code == 1
+    assert "2 servers took " in result.output
+    assert told in result.output
+    assert "real" in result.output, "the table says which ratchets"
+    generous = CliRunner().invoke(main, [*words, "--within", "600", "--memory", "100"])
+    assert generous.exit_code == 0, generous.output
+
+
+def test_scale_is_listed_where_the_scenarios_are() -> None:
+    assert "\nscale  " in CliRunner().invoke(main, ["simulate"]).output
 
 
 @pytest.mark.parametrize("name", ["fast", "FastRatchets", "fast_ratchets", "none", ""])
