@@ -17,7 +17,7 @@ from homeserver.testing.fast_ratchets import FastRatchets
 from homeserver.testing.hosted_world import HostedWorld
 from homeserver.testing.real_world import RealWorld
 from homeserver.testing.scenario_files import BadScenario, ScenarioFile
-from homeserver.testing.scenario_report import Ending
+from homeserver.testing.scenario_report import Ending, Told
 from homeserver.testing.scenario_stage import Stage, StepFailed
 from homeserver.testing.world import World
 
@@ -107,15 +107,22 @@ def _play(stage: Stage, how: How) -> StepFailed | None:
         return None
     broken: StepFailed | None = None
     length = min(how.steps or len(scenario.story), len(scenario.story))
+    told: list[Told] = []
     with click.progressbar(length=length, label=scenario.scenario, file=sys.stderr) as bar:
+
+        def tell(number: int) -> None:
+            told.append(Told(world.now, number, scenario.story[number - 1].word))
+            bar.update(1)
+
         try:
-            world.run(stage.play(how.steps, lambda _number: bar.update(1)))
+            world.run(stage.play(how.steps, tell))
         except StepFailed as failed:
             broken = failed
-    ended = world.run(scenario_report.endings(world))
+    ended = world.run(scenario_report.endings(world, stage.rooms))
     outcome = "Everything held." if broken is None else str(broken)
     if how.report is not None:
-        how.report.write_text(scenario_report.page(scenario.scenario, outcome, world, ended))
+        page = scenario_report.page(scenario.scenario, outcome, world, ended, told)
+        how.report.write_text(page)
     _say(ended)
     if broken is None:
         click.echo(f"{outcome} Seed {world.seed}, {world.now:.0f} {world.kind_of_time}.")

@@ -142,7 +142,7 @@ def _refuse(options: dict[str, Any], names: Sequence[str], why: str) -> None:
     for name in names:
         given = click.get_current_context().get_parameter_source(name)
         if given is ParameterSource.COMMANDLINE and options[name]:
-            raise click.UsageError(f"--{name} {why}.")
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}.")
 
 
 def _scale(options: dict[str, Any]) -> None:

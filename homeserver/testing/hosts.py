@@ -148,6 +148,8 @@ class Host:
 class HostNetwork(Network):
     """Faults of links, done by the kernel to packets. It does not see the boxes in them."""
 
+    sees_boxes = False
+
     def __init__(self, seed: object) -> None:
         super().__init__(seed)
         self.switch = Switch()

@@ -6,6 +6,7 @@ over one link and its answer comes back over the other; what is lost shows itsel
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -51,6 +52,7 @@ class Passage:
     size: int
     fate: Fate
     took_s: float = 0.0
+    label: str = ""  # what kind of box it was, where somebody can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Link:
 class Network:
     """Every link, who listens at which route, and a record of what passed."""
 
+    sees_boxes = True
+
     def __init__(self, seed: object) -> None:
         self._seed = seed
         self._links: dict[tuple[str, str], Link] = {}
@@ -117,6 +121,7 @@ class Network:
         self.is_recording = False
         self.watchers: list[Callable[[Parcel], None]] = []  # told of every box that leaves
         self.tampers: list[Tamper] = []  # whoever sits on the wire, in their order
+        self.label: Callable[[Parcel], str] = lambda _parcel: ""  # names the kind of a box
 
     def listen(self, route: str, server: str, receive: Receive) -> None:
         """From now on the route leads to this server."""
@@ -237,23 +242,25 @@ class Network:
             sent = replace(sent, box=box)
         link, at = self.link(source, target), _now()
         faults = link.faults
+        note = functools.partial(self._note, at, source, target, kind, len(box))
+        label = self.label(parcel)
         is_barred = kind == "request" and self._is_barred(faults, target)
         if faults.is_cut or is_barred or link.happens(faults.loss):
-            self._note(at, source, target, kind, len(box), "lost")
+            note("lost", label)
             await _for_ever()
         if sent is not None and link.happens(faults.duplication):
-            self._note(at, source, target, kind, len(box), "doubled")
+            note("doubled", label)
             self._later(link, sent)
         if sent is not None and link.happens(faults.reordering):
-            self._note(at, source, target, kind, len(box), "held")
+            note("held", label)
             self._later(link, sent)
             await _for_ever()
         await asyncio.sleep(link.delay(len(box), at))
         if link.faults.is_cut:
-            self._note(at, source, target, kind, len(box), "lost")
+            note("lost", label)
             await _for_ever()
         is_damaged = link.happens(faults.corruption)
-        self._note(at, source, target, kind, len(box), "damaged" if is_damaged else "arrived")
+        note("damaged" if is_damaged else "arrived", label)
         return _damage(box, link) if is_damaged else box
 
     def _is_barred(self, faults: Faults, target: str) -> bool:
@@ -295,8 +302,8 @@ class Network:
             return None  # over HTTP an error of the server, which says as little as the refusal
 
     def _note(self, *passage: Any) -> None:
-        at, source, target, kind, size, fate = passage
-        self.passages.append(Passage(at, source, target, kind, size, fate, _now() - at))
+        at, source, target, kind, size, fate, *label = passage
+        self.passages.append(Passage(at, source, target, kind, size, fate, _now() - at, *label))
 
 
 class Socket:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from federation.ratchets.interface import Ratchets
 from homeserver.config import FederationSettings
 from homeserver.testing import invariants, ratchet_watch, settling
+from homeserver.testing.box_kinds import BoxKinds
 from homeserver.testing.network import Network
 from homeserver.testing.person import Person
 from homeserver.testing.runs import Crashed
@@ -56,6 +57,8 @@ class World:
         self.patience_s = 2 * DAY
         self.watch = WireWatch(self._server)
         self.network.watchers.append(self.watch.see)
+        if thrift is None:
+            self.network.label = BoxKinds(self._server).name
         self._settings = settings or FederationSettings()
         self._ratchets = ratchets
         self._thrift = thrift

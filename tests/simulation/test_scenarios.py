@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from federation.envelope import Envelope
 from homeserver.cli import main
-from homeserver.testing import scenario_files
+from homeserver.testing import box_kinds, scenario_files
 from homeserver.testing.person import Person
 from homeserver.testing.scenario_stage import Stage
 from homeserver.testing.world import World
@@ -74,6 +75,28 @@ def test_the_command_shows_how_it_ended(tmp_path: Path) -> None:
     assert "<svg" in page
     assert "a secret" not in page
     assert "http" not in page
+    before, _, after = page.partition("step 1: say")
+    assert "· handshake ·" in before
+    assert "step 2: check" in after
+    assert "· frame " in after
+    assert "<th>peers</th><td>bob: active</td>" in page
+    assert "<th>rooms</th><td>hall, 2 members</td>" in page
+    assert "<th>waiting</th><td>0 in the outbox; 0 in the inbox</td>" in page
+
+
+@pytest.mark.parametrize(
+    ("opened", "kind"),
+    [
+        (Envelope(sequence=7, olm=b"x"), "frame 7"),
+        (Envelope(sequence=7, olm=b"x", group_messages=(b"x", b"x")), "frame 7 with 2 for groups"),
+        (Envelope(olm=b"x"), "question or answer"),
+        (Envelope(patience_s=60, acknowledged=6), "poll"),
+        (Envelope(acknowledged=6), "acknowledgement"),
+        (Envelope(note=b"x"), "note"),
+    ],
+)
+def test_a_box_is_named_by_what_its_envelope_says(opened: Envelope, kind: str) -> None:
+    assert box_kinds.kind_of(opened) == kind
 
 
 def test_the_command_tells_what_broke_and_how_to_see_it_again(tmp_path: Path) -> None:
