@@ -1,7 +1,7 @@
 """A host of its own for each real server: network namespaces with a switch between them.
 
-Each namespace is held by a process that waits for us on a pipe. So nothing is left when we are
-gone, however we went, and the machine's own network is never touched. Linux, and root, only.
+Each namespace is held by a process that waits for us on a pipe. So none is left once we and the
+servers in them are gone, and the machine's own network is never touched. Linux, and root, only.
 """
 
 import contextlib
