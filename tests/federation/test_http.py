@@ -16,9 +16,6 @@ from homeserver import errors
 from homeserver.outbound import Outbound
 from tests.federation.http_node import HttpNode, connected, make
 
-SOCKETS = Path("/proc/net/tcp")
-ESTABLISHED = "01"
-
 
 @pytest.fixture
 async def pair(
@@ -193,6 +190,10 @@ async def test_a_pause_closes_the_sockets_both_ways(pair: tuple[HttpNode, HttpNo
     await asyncio.sleep(0.1)
     assert all(socket.is_closing() for socket in sockets)
     assert bob.server_name not in alice.outbound._sessions
+
+
+SOCKETS = Path("/proc/net/tcp")
+ESTABLISHED = "01"
 
 
 def sockets_at(*ports: int) -> set[str]:

@@ -10,8 +10,6 @@ from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, HOUR, World
 
-_V3 = "/_matrix/client/v3"
-
 
 def _moved(world: World, since: float) -> list[Passage]:
     """What carried anything: a refusal, and a request that is refused, carry nothing."""
@@ -44,6 +42,40 @@ async def test_a_pause_moves_nothing_and_loses_nothing(
     for person in befriended:
         events = await person.timeline(room_id)
         assert len([one for one in events if "membership" in one["content"]]) == members
+
+
+async def _nothing_moves(world: World, alice: Person, bob: Person, where: str) -> None:
+    """Alice pauses one, or everything: not a byte is taken either way, and nothing is lost."""
+    room_id = await world.room(alice, bob)
+    await alice.server.admin("POST", f"{where}/pause")
+    await world.pass_time(1.0)  # what Bob asked before is refused now
+    begun = world.now
+    for person in (alice, bob):
+        await person.say(room_id, f"{person.name} meanwhile")
+    await world.pass_time(HOUR)
+    assert _moved(world, begun) == []
+    later = [one for one in world.network.passages if one.at > begun]
+    assert {one.source for one in later if one.kind == "request"} == {"bob"}
+    assert {one.fate for one in later if one.kind == "answer"} == {"refused"}
+    assert "bob meanwhile" not in await alice.texts(room_id)
+    await alice.server.admin("POST", f"{where}/resume")
+    await world.check_healed()
+    for person in (alice, bob):
+        assert {"alice meanwhile", "bob meanwhile"} <= set(await person.texts(room_id))
+
+
+@simulated
+async def test_a_pause_of_one_refuses_whatever_he_sends(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    await _nothing_moves(world, alice, bob, f"/peers/{bob.server.server_name}")
+
+
+@simulated
+async def test_a_pause_of_everything_is_one_of_each(world: World, befriended: list[Person]) -> None:
+    alice, bob = befriended
+    await _nothing_moves(world, alice, bob, "")
 
 
 @simulated
