@@ -118,7 +118,8 @@ def _play(stage: Stage, how: How) -> StepFailed | None:
             world.run(stage.play(how.steps, tell))
         except StepFailed as failed:
             broken = failed
-    ended = world.run(scenario_report.endings(world, stage.rooms))
+    rooms = {} if stage.deeds is None else stage.deeds.rooms
+    ended = world.run(scenario_report.endings(world, rooms))
     outcome = "Everything held." if broken is None else str(broken)
     if how.report is not None:
         page = scenario_report.page(scenario.scenario, outcome, world, ended, told)

@@ -5,27 +5,20 @@ What needs real processes, or measures time, was tried by hand: docs/promises.md
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from federation import channel, consent, identity, own_identity, repair, turning
-from federation import handshake_messages as messages
-from federation.consent import Ticket, Use
-from federation.desk import Desk
-from federation.lines import Line, Lines
-from federation.reception import Reception
-from homeserver.encryption import peer_deposits
-from homeserver.rooms import hiding
-from homeserver.storage import channels, frames, invitations, peers
+from federation import own_identity
 from homeserver.testing.adversaries.middle_man import every_substitution
 from homeserver.testing.chance import SeededEntropy
 from homeserver.testing.fast_ratchets import FastRatchets
 from homeserver.testing.virtual_time import START_MS
 from homeserver.testing.world import World
 from tests.simulation import (
+    removing_checks,
     test_encrypted_rooms,
     test_g1_nothing_from_strangers,
     test_g3_two_yeses,
@@ -85,59 +78,10 @@ def told(
     return story
 
 
-# G1
-
-
-def answer_who_is_there(patch: pytest.MonkeyPatch) -> None:
-    receive = Reception.receive
-
-    async def tell(self: Reception, address: bytes, box: bytes, socket: Any) -> bytes | None:
-        answer = await receive(self, address, box, socket)
-        is_there = self._doors.find(address).kind != ""
-        return b"a bad box" if answer is None and is_there else answer
-
-    patch.setattr(Reception, "receive", tell)
-
-
 def one_answer_for_all(directory: Path, remove: Callable[[], None]) -> None:
     remove()
     with pytest.raises(AssertionError):
         test_g1_nothing_from_strangers.test_every_knock_gets_the_one_answer(directory, 1)
-
-
-# G3, G4, G5
-
-
-def agree_without_the_owner(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Desk, "_has_to_ask", lambda *_arguments: False)
-
-
-def take_a_link_again(patch: pytest.MonkeyPatch) -> None:
-    first = consent.INVITATIONS[Ticket.OPEN, Use.FIRST_REQUEST]
-    again = {(ticket, Use.OTHER_REQUEST): first for ticket in (Ticket.BOUND, Ticket.SPENT)}
-    patch.setattr(consent, "INVITATIONS", {**consent.INVITATIONS, **again})
-
-
-def take_a_link_at_any_time(patch: pytest.MonkeyPatch) -> None:
-    find, load = invitations.find_invitation, invitations.load_invitations
-    for_ever = 2**60
-    patch.setattr(
-        invitations,
-        "find_invitation",
-        lambda *given: (one := find(*given)) and replace(one, expires_at=for_ever),
-    )
-    patch.setattr(
-        invitations,
-        "load_invitations",
-        lambda view: [replace(one, expires_at=for_ever) for one in load(view)],
-    )
-
-
-def compare_no_transcripts_and_no_signatures(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(messages, "transcript_of", lambda *_arguments: "0" * 64)
-    patch.setattr(
-        identity, "verify", lambda _public, _context, signed: identity.from_text(signed["body"])
-    )
 
 
 def another_name_in_accept(directory: Path, remove: Callable[[], None]) -> None:
@@ -156,83 +100,12 @@ def another_name_in_accept(directory: Path, remove: Callable[[], None]) -> None:
     told(story, seen="ACCEPT.*name changed")(directory, remove)
 
 
-# G7 to G11
-
-
-def take_any_sequence(patch: pytest.MonkeyPatch) -> None:
-    """And store it: what is in the box counts, whether it came before or not."""
-    check = turning._take_frame
-
-    def take_any(state: Any, arrival: Any, note: Any) -> Any:
-        if arrival.envelope.olm:
-            state.change(received=arrival.envelope.sequence - 1)
-        return check(state, arrival, note)
-
-    patch.setattr(turning, "_take_frame", take_any)
-    patch.setattr(channel, "_look", lambda *_arguments: None)
-
-
-def forget_every_fourth(patch: pytest.MonkeyPatch) -> None:
-    store, seen = turning._store, []
-
-    def forget(state: Any, frame: Any) -> None:
-        seen.append(frame)
-        if len(seen) % 4:
-            store(state, frame)
-
-    patch.setattr(turning, "_store", forget)
-
-
-def close_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lines, "_close", lambda _self, _line: None)
-    patch.setattr(peers, "is_active", lambda *_arguments: True)
-
-
-def delete_no_channel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(channels, "delete_channel", lambda *_arguments: None)
-    patch.setattr(frames, "delete_everything", lambda *_arguments: None)
-
-
-def hide_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(hiding, "follow_standing", lambda *_arguments: None)
-
-
-# G15, G16, G20
-
-
-def go_on_with_old_ratchets(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(repair, "start_over", lambda *_arguments: None)
-    trust = Lines._open
-
-    def confirmed(self: Lines, *given: Any) -> Line:
-        line = trust(self, *given)
-        line.is_confirmed = True
-        return line
-
-    patch.setattr(Lines, "_open", confirmed)
-
-
-def keep_to_no_rate(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Line, "may_take", lambda *_arguments: True)
-
-
-def grant_everything(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(peers, "permits", lambda *_arguments: True)
-
-
-# Encryption between clients
-
-
-def hand_out_no_deposit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(peer_deposits, "take_from_deposit", lambda *_arguments: {})
-
-
 REMOVALS = [
-    Removal("G1", "one answer for all", answer_who_is_there, one_answer_for_all),
+    Removal("G1", "one answer for all", removing_checks.answer_who_is_there, one_answer_for_all),
     Removal(
         "G3",
         "the owner is asked",
-        agree_without_the_owner,
+        removing_checks.agree_without_the_owner,
         told(
             test_g3_two_yeses.test_a_link_that_asks_again_connects_nobody_before_the_second_yes,
             seen="'active' == 'requested'",
@@ -241,13 +114,13 @@ REMOVALS = [
     Removal(
         "G4",
         "a link is bound to its first request",
-        take_a_link_again,
+        removing_checks.take_a_link_again,
         told(test_g4_an_invitation_works_once.test_a_link_works_once, seen="'active' == 'none'"),
     ),
     Removal(
         "G4",
         "a link expires",
-        take_a_link_at_any_time,
+        removing_checks.take_a_link_at_any_time,
         told(
             test_g4_an_invitation_works_once.test_a_link_that_has_expired_is_refused,
             seen="'active' == 'none'",
@@ -256,13 +129,13 @@ REMOVALS = [
     Removal(
         "G5",
         "signatures and transcripts",
-        compare_no_transcripts_and_no_signatures,
+        removing_checks.compare_no_transcripts_and_no_signatures,
         another_name_in_accept,
     ),
     Removal(
         "G7",
         "the sequence",
-        take_any_sequence,
+        removing_checks.take_any_sequence,
         told(
             test_g7_replay.test_every_envelope_again_while_the_other_is_away,
             "alice",
@@ -273,7 +146,7 @@ REMOVALS = [
     Removal(
         "G8",
         "a frame is stored before it is acknowledged",
-        forget_every_fourth,
+        removing_checks.forget_every_fourth,
         told(
             test_g8_delivered_once.test_only_the_answers_are_lost,
             "alice",
@@ -284,7 +157,7 @@ REMOVALS = [
     Removal(
         "G9",
         "a pause closes the line",
-        close_nothing,
+        removing_checks.close_nothing,
         told(
             test_g9_pause.test_a_pause_moves_nothing_and_loses_nothing,
             "alice",
@@ -295,7 +168,7 @@ REMOVALS = [
     Removal(
         "G10",
         "keys and what waits are deleted",
-        delete_no_channel,
+        removing_checks.delete_no_channel,
         told(
             test_g10_revoke.test_nothing_is_left_and_nothing_moves,
             "alice",
@@ -306,7 +179,7 @@ REMOVALS = [
     Removal(
         "G11",
         "the revoked are hidden",
-        hide_nobody,
+        removing_checks.hide_nobody,
         told(
             test_g11_hidden_senders.test_one_sync_shows_that_he_left_every_shared_room,
             *("alice", "bob", "carol"),
@@ -317,7 +190,7 @@ REMOVALS = [
     Removal(
         "G15",
         "an old copy begins anew",
-        go_on_with_old_ratchets,
+        removing_checks.go_on_with_old_ratchets,
         told(
             test_g15_restored_copies.test_a_raw_copy_of_the_files,
             "alice",
@@ -329,19 +202,19 @@ REMOVALS = [
     Removal(
         "G16",
         "a rate for each peer",
-        keep_to_no_rate,
+        removing_checks.keep_to_no_rate,
         told(test_g16_hostile_peers.test_a_flood_beyond_his_rate_waits, seen=r"> \(100 \*"),
     ),
     Removal(
         "G20",
         "grants are asked each time",
-        grant_everything,
+        removing_checks.grant_everything,
         told(test_g20_edits_apply_at_once.test_room_invites, "alice", "bob", seen=r"assert \['!"),
     ),
     Removal(
         "encrypted rooms",
         "keys of sleeping peers are at hand",
-        hand_out_no_deposit,
+        removing_checks.hand_out_no_deposit,
         told(
             test_encrypted_rooms.test_who_is_entitled_reads_and_nobody_else,
             seen="was entitled to",

@@ -10,6 +10,8 @@ from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, HOUR, World
 
+_V3 = "/_matrix/client/v3"
+
 
 def _moved(world: World, since: float) -> list[Passage]:
     """What carried anything: a refusal, and a request that is refused, carry nothing."""

@@ -13,6 +13,7 @@ import pytest
 from federation.ratchets.interface import Ratchets
 from homeserver.config import FederationSettings
 from homeserver.testing import ratchet_watch
+from homeserver.testing.letters import Letters
 from homeserver.testing.ratchet_watch import KeyUses
 from homeserver.testing.world import World
 from tests.simulation import (
@@ -53,8 +54,8 @@ def every_world_has_vodozemac(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """Also the worlds that a test makes itself, and people who have settings of their own."""
     watched, servers = ratchet_watch.watched, []
 
-    def with_vodozemac(_library: str, uses: KeyUses) -> Ratchets:
-        servers.append(watched("vodozemac", uses))
+    def with_vodozemac(_library: str, uses: KeyUses, letters: Letters) -> Ratchets:
+        servers.append(watched("vodozemac", uses, letters))
         return servers[-1]
 
     monkeypatch.setattr(ratchet_watch, "watched", with_vodozemac)
