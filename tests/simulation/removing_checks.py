@@ -15,7 +15,6 @@ from homeserver.encryption import peer_deposits
 from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, invitations, peers
 
-
 # G1
 
 
