@@ -238,11 +238,12 @@ async def test_other_sessions_may_stay_when_the_password_changes(
 async def test_a_device_may_not_be_named_like_a_cross_signing_key(
     http: Client, alice: Device
 ) -> None:
-    key = {"user_id": ALICE, "usage": ["master"], "keys": {"ed25519:AAAA": "AAAA"}}
+    name = "A" * 43
+    key = {"user_id": ALICE, "usage": ["master"], "keys": {f"ed25519:{name}": name}}
     await alice.post("/keys/device_signing/upload", {"master_key": key})
-    status, answer = await post(http, "/login", password_login("alice") | {"device_id": "AAAA"})
+    status, answer = await post(http, "/login", password_login("alice") | {"device_id": name})
     assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
-    assert DeviceId("AAAA") not in {
+    assert DeviceId(name) not in {
         device["device_id"] for device in (await alice.get("/devices"))["devices"]
     }
 

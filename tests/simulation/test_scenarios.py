@@ -172,7 +172,9 @@ def test_a_scenario_that_needs_what_is_not_there_is_skipped(tmp_path: Path) -> N
 def test_the_built_in_ones_are_listed() -> None:
     result = CliRunner().invoke(main, ["simulate"])
     assert result.exit_code == 0
-    assert len(result.output.splitlines()) == len(BUILT_IN) >= 8
+    *scenarios, scale = result.output.splitlines()
+    assert len(scenarios) == len(BUILT_IN) >= 8
+    assert scale.startswith("scale ")
 
 
 def test_servers_are_counted_anew() -> None:
