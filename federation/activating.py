@@ -111,6 +111,10 @@ def _renew_channel(work: UnitOfWork, party: Party, peer: Peer, secrets: Secrets)
             told_routes=orjson.dumps(secrets.told_routes),
             told_sequence=before.told_sequence if before else 0,
             told_card=party.own.identity.card.sequence,
+            # What a handshake leaves has just read the other side, so its next chain is fresh.
+            session_run=party.run,
+            receipt=before.receipt if before else None,
+            life=before.life if before else party.entropy.token_bytes(16),
         ),
     )
     if before is not None and channels.has_in_flight(work, peer.server_name):

@@ -9,13 +9,15 @@ from federation.consent import Standing
 from federation.consent_steps import Doing
 from federation.identity import Identity
 from homeserver import errors
-from homeserver.storage import notices, peers
+from homeserver.storage import audit, notices, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 # The kind of a notice.
 TWO_UNDER_ONE_NAME = "two_under_one_name"
 
+_RENEWED = "keys renewed"
+_DAY_MS = 86_400_000
 _REASON = "its keys changed in a way that does not follow from the ones before"
 
 
@@ -50,6 +52,15 @@ def tell_of_two(work: UnitOfWork, known: Identity, now_ms: int) -> None:
         notices.tell_owner(work, now_ms, TWO_UNDER_ONE_NAME, known.node_id, words)
 
 
+def adopt(work: UnitOfWork, known: Peer, shown: Identity, now_ms: int) -> None:
+    """Know a peer by keys that follow from the ones before; the owner is told of a change."""
+    if shown.card.digest != identity.verify_proof(known.proof).card.digest:
+        peers.change_peer(work, known.server_name, proof=shown.proof)
+        _record_renewal(work, known, shown, now_ms)
+        words = {"server_name": known.server_name, "name": known.name}
+        notices.tell_owner(work, now_ms, "keys_renewed", known.node_id, words)
+
+
 def sound(work: UnitOfWork, peer: Peer, now_ms: int) -> None:
     """Stop the traffic with a peer until its owner has looked into it; told once."""
     is_connected = consent.is_connected(Standing(peer.standing))
@@ -59,3 +70,11 @@ def sound(work: UnitOfWork, peer: Peer, now_ms: int) -> None:
     consent_steps.note(work, peer, "alarm", Doing(now_ms, "server", "keys"), _REASON)
     words = {"server_name": peer.server_name, "reason": _REASON}
     notices.tell_owner(work, now_ms, "alarm", peer.node_id, words)
+
+
+def _record_renewal(work: UnitOfWork, known: Peer, shown: Identity, now_ms: int) -> None:
+    """Once a day is enough for the trail, which nothing is ever taken out of."""
+    if audit.has_since(work, known.node_id, _RENEWED, now_ms - _DAY_MS):
+        return
+    said = f"card {shown.card.sequence}, root key {shown.successions + 1}"
+    consent_steps.note(work, known, _RENEWED, Doing(now_ms, "peer", "card"), said)

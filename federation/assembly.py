@@ -83,7 +83,7 @@ class Federation:
         Controls(self.party, self.lines).register(self.inbox)
         self.channel.awake = self.lines.awake
         self.channel.take_beside = self.requests.take_beside
-        self.channel.when_peer_went_back.append(lambda line: self._refresh(line.peer))
+        self.channel.when_stopped = lambda line: self._refresh(line.peer)
         self._clock = clock
         self._database = database
         self._routes = terms.routes

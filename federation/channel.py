@@ -10,23 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from federation import envelope as envelopes
-from federation import group_frames, turning, waiting
-from federation.envelope import BadEnvelope, Envelope
+from federation import group_frames, repair, turning, waiting
+from federation.envelope import NO_RECEIPT, BadEnvelope, Envelope
 from federation.filling import Filled, Offer, RoomSource
 from federation.lines import INBOX_SOFT, Line
-from federation.turn_state import ChannelClosed, Party, TurnState
-from federation.turning import Arrival, Came, Turned
+from federation.turn_state import Arrival, ChannelClosed, Party, TurnState
+from federation.turning import Came, Turned
 from homeserver import crash_points
 from homeserver.config import FederationSettings
 from homeserver.crash_points import Point
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import channels, frames
+from homeserver.storage import channels, frames, notices
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 logger = logging.getLogger(__name__)
 
 INBOX_HARD = 128
+FRUITLESS_TOLD = 12  # boxes in a row that brought a repair no further
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Channel:
         self._party = party
         self._source = source
         self._settings = settings
-        # Set once at wiring: who handles asks and answers, who hears that a peer went back, and
+        # Set once at wiring: who handles asks and answers, who closes the line after an alarm, and
         # which peers take something now.
         self.take_beside: Callable[[Line, Came], None] = lambda _line, _came: None
-        self.when_peer_went_back: list[Callable[[Line], None]] = []
+        self.when_stopped: Callable[[Line], None] = lambda _line: None
         self.awake: Callable[[], frozenset[ServerName]] = frozenset
 
     async def compose(self, line: Line, patience_s: int = 0) -> bytes:
@@ -64,8 +65,7 @@ class Channel:
         was_confirmed, has_complained = line.is_confirmed, line.lacks_group
         turned = await self._turn(line, (envelope, envelopes.nonce_of(box)))
         line.owes_acknowledgement |= turned.has_taken or turned.lacks_group
-        has_moved = turned.has_taken or turned.has_settled or turned.has_rekeyed
-        has_moved |= turned.has_fallen_back or (turned.lacks_group and not has_complained)
+        has_moved = _has_moved(line, turned) or (turned.lacks_group and not has_complained)
         return Progress(has_moved or line.is_confirmed != was_confirmed)
 
     async def answer(self, line: Line, envelope: Envelope, nonce: bytes) -> bytes:
@@ -118,25 +118,31 @@ class Channel:
         if quick is not None:
             return quick
         offer = self._offer(line)
-        turned = await self._database.write(lambda work: self._work(work, line, arrival, offer))
+        try:
+            turned = await self._database.write(lambda work: self._work(work, line, arrival, offer))
+        except BaseException:
+            if arrival is not None and arrival.is_first:
+                line.is_confirmed = False  # what its positions said was not stored
+            raise
         self._apply(line, turned, offer)
-        if arrival is not None and turned.went_back != line.is_behind:
-            self._note_going_back(line, arrival, turned)
+        if arrival is not None:
+            await self._learn(line, arrival, turned)
         return turned
 
     def _arrive(self, line: Line, envelope: Envelope, nonce: bytes) -> Arrival:
         known = line.note_received(nonce, envelope.answers)
-        if known is not None and not line.is_confirmed:
+        is_first = known is not None and not line.is_confirmed
+        if is_first:
             line.is_confirmed = True
             line.wake.set()
         line.heard_at = self._party.clock.monotonic()
         line.is_full_there = envelope.is_full
-        if line.failures:
-            line.failures, line.retry_at = 0, 0.0
-            line.wake.set()
+        if not line.is_stuck:
+            line.end_pause()
         return Arrival(
             envelope,
             known,
+            is_first=is_first,
             is_behind=line.is_behind,
             may_take=line.is_confirmed,
             has_room=line.stored < INBOX_HARD and line.may_take(line.heard_at),
@@ -168,6 +174,7 @@ class Channel:
 
     def _apply(self, line: Line, turned: Turned, offer: Offer | None) -> None:
         line.spent += turned.weight
+        line.rekeys = 0 if turned.has_passed else line.rekeys + turned.has_rekeyed
         line.lacks_group = turned.lacks_group or (line.lacks_group and not turned.has_taken)
         if turned.has_stored:
             line.stored += 1
@@ -176,13 +183,24 @@ class Channel:
         if turned.came is not None:
             self.take_beside(line, turned.came)
 
-    def _note_going_back(self, line: Line, arrival: Arrival, turned: Turned) -> None:
-        if arrival.known is None:
+    async def _learn(self, line: Line, arrival: Arrival, turned: Turned) -> None:
+        """Remember what a box said about the line itself."""
+        if turned.is_stopped:
+            self.when_stopped(line)
+        is_fresh = arrival.known is not None
+        if is_fresh:
+            line.is_behind = turned.went_back
+        if _has_moved(line, turned) or not repair.is_stuck(turned.channel, turned.in_flight):
+            if line.is_stuck:
+                line.end_pause()
+            line.fruitless = 0
             return
-        line.is_behind = turned.went_back
-        if turned.went_back:
-            for tell in self.when_peer_went_back:
-                tell(line)
+        line.fruitless += is_fresh
+        if is_fresh and line.fruitless == FRUITLESS_TOLD:
+            now, words = self._party.clock.now_ms(), {"server_name": line.peer}
+            await self._database.write(
+                lambda work: notices.tell_owner(work, now, "repair_fails", line.node_id, words)
+            )
 
     def _box(self, line: Line, key: bytes, turned: Turned, patience_s: int) -> bytes:
         channel, flying = turned.channel, turned.in_flight
@@ -198,6 +216,7 @@ class Channel:
                 epoch=flying.epoch if flying is not None and may_send else channel.epoch,
                 sequence=flying.sequence if flying is not None and may_send else 0,
                 acknowledged=channel.received,
+                receipt=channel.receipt or NO_RECEIPT,
                 settled=channel.acknowledged,
                 patience_s=patience_s,
                 is_full=is_full,
@@ -211,6 +230,12 @@ class Channel:
                 ),
             ),
         )
+
+
+def _has_moved(line: Line, turned: Turned) -> bool:
+    """Whether the next exchange may follow at once."""
+    has_rekeyed = turned.has_rekeyed and not line.is_going_round
+    return turned.has_passed or turned.has_fallen_back or has_rekeyed
 
 
 def _forget_taken(line: Line, filled: Filled, offer: Offer) -> None:

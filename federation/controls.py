@@ -2,21 +2,15 @@
 
 import orjson
 
-from federation import alarms, consent_steps, identity, invitation_links, payloads
-from federation.consent_steps import Doing
-from federation.desk import DAY_MS
-from federation.identity import Identity
+from federation import alarms, identity, invitation_links, payloads
 from federation.inbox import Inbox
 from federation.lines import Lines
 from federation.turn_state import Party
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import audit, channels, notices, peer_profiles, peers
-from homeserver.storage.peers import Peer
+from homeserver.storage import channels, notices, peer_profiles, peers
 from homeserver.storage.unit_of_work import UnitOfWork
-
-_RENEWED = "keys renewed"
 
 
 class Controls:
@@ -67,11 +61,7 @@ class Controls:
             alarms.sound(work, known, now)
             work.after_commit(lambda: self._refresh(peer))
             return
-        if shown.card.digest != identity.verify_proof(known.proof).card.digest:
-            peers.change_peer(work, peer, proof=shown.proof)
-            _record_renewal(work, known, shown, now)
-            words = {"server_name": peer, "name": known.name}
-            notices.tell_owner(work, now, "keys_renewed", known.node_id, words)
+        alarms.adopt(work, known, shown, now)
 
     def take_goodbye(self, work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
         """The other owner ended the connection, and said so."""
@@ -91,11 +81,3 @@ class Controls:
 
     def _refresh(self, peer: ServerName) -> None:
         self._lines.refresh(peer)
-
-
-def _record_renewal(work: UnitOfWork, known: Peer, shown: Identity, now: int) -> None:
-    """Once a day is enough for the trail, which nothing is ever taken out of."""
-    if audit.has_since(work, known.node_id, _RENEWED, now - DAY_MS):
-        return
-    said = f"card {shown.card.sequence}, root key {shown.successions + 1}"
-    consent_steps.note(work, known, _RENEWED, Doing(now, "peer", "card"), said)

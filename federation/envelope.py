@@ -17,12 +17,14 @@ from homeserver import errors
 SIZES = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10)
 NONCE_BYTES = 24
 NO_NONCE = bytes(NONCE_BYTES)
+RECEIPT_BYTES = 16
+NO_RECEIPT = bytes(RECEIPT_BYTES)
 VERSION = 1
 
 _MAC_BYTES = 16
-# version, flags, patience in seconds, epoch, sequence, acknowledged, settled, note length,
-# Olm length, number of group messages; before them the nonce of the last box received.
-_HEADER = struct.Struct(">BBHIQQQIIB")
+# version, flags, patience in seconds, epoch, sequence, acknowledged, its receipt, settled, note
+# length, Olm length, number of group messages; before them the nonce of the last box received.
+_HEADER = struct.Struct(f">BBHIQQ{RECEIPT_BYTES}sQIIB")
 _LENGTH = struct.Struct(">I")
 _HAS_OLM, _IS_NORMAL, _IS_FULL, _IS_RESTORED, _LACKS_GROUP = 1, 2, 4, 8, 16
 
@@ -47,6 +49,7 @@ class Envelope:
     epoch: int = 0  # the Olm session in use, counted
     sequence: int = 0  # of the frame in the Olm message; 0 where it is not one of the queue
     acknowledged: int = 0  # the highest sequence taken from the other side
+    receipt: bytes = NO_RECEIPT  # the other side's own mark of that frame
     settled: int = 0  # the highest sequence the other side has acknowledged to us
     patience_s: int = 0  # how long the answer may take if there is nothing to say
     is_full: bool = False  # no transaction, please: our inbox has to be worked off first
@@ -82,6 +85,7 @@ def seal(key: bytes, nonce: bytes, envelope: Envelope) -> bytes:
         envelope.epoch,
         envelope.sequence,
         envelope.acknowledged,
+        envelope.receipt,
         envelope.settled,
         len(envelope.note),
         len(envelope.olm),
@@ -117,7 +121,7 @@ def open_box(key: bytes, box: bytes) -> Envelope:
 
 def _read(content: bytes) -> Envelope:
     answers = content[:NONCE_BYTES]
-    version, flags, patience, epoch, sequence, acknowledged, settled, *lengths = (
+    version, flags, patience, epoch, sequence, acknowledged, receipt, settled, *lengths = (
         _HEADER.unpack_from(content, NONCE_BYTES)
     )
     if version != VERSION:
@@ -138,6 +142,7 @@ def _read(content: bytes) -> Envelope:
         epoch=epoch,
         sequence=sequence,
         acknowledged=acknowledged,
+        receipt=receipt,
         settled=settled,
         patience_s=patience,
         is_full=bool(flags & _IS_FULL),

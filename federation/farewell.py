@@ -6,8 +6,7 @@ Tried for ten seconds beside everything else, then dropped. Nothing of it is sto
 import asyncio
 
 from federation import envelope
-from federation import frames as frame_format
-from federation.envelope import Envelope
+from federation.envelope import NO_RECEIPT, Envelope
 from federation.frames import Outgoing
 from federation.lines import Line
 from federation.ratchets.interface import OlmMessage
@@ -35,7 +34,7 @@ class Farewell:
         return party in self._said_to
 
     def seal(self, work: UnitOfWork, line: Line) -> bytes | None:
-        """The box with the goodbye; None if there is no session to say it in.
+        """The box with the goodbye; None if there is no session of this run to say it in.
 
         It takes the place of a frame in flight: at most one of the two is ever taken.
         """
@@ -43,18 +42,13 @@ class Farewell:
             state = TurnState(work, self._party, line.peer, line.node_id)
         except ChannelClosed:
             return None
-        channel, flying = state.channel, state.in_flight
-        if channel.session is None:
+        if not state.may_seal:
             return None
-        sequence = channel.sent + 1 if flying is None else flying.sequence
+        flying = state.in_flight
+        sequence = state.channel.sent + 1 if flying is None else flying.sequence
         frame = Outgoing("control", self._party.clock.now_ms(), _BODY)
-        plaintext = frame_format.write(
-            self._party.own.node_id, channel.epoch, sequence, frame, channel.answer_nonce
-        )
         # The ratchet's next state is not kept: the same unit of work destroys it.
-        message, _ = self._party.sessions.encrypt(
-            line.node_id, channel.epoch, channel.session, plaintext
-        )
+        message, _ = state.encrypt(frame, sequence)
         return self._box(line, state, sequence, message)
 
     def send(self, line: Line, box: bytes) -> None:
@@ -75,6 +69,7 @@ class Farewell:
             epoch=state.channel.epoch,
             sequence=sequence,
             acknowledged=state.channel.received,
+            receipt=state.channel.receipt or NO_RECEIPT,
             settled=state.channel.acknowledged,
             olm_kind=message.kind,
             olm=message.body,

@@ -1,6 +1,7 @@
 """What an Olm message holds: a head, a body, and bytes attached to it."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -28,9 +29,9 @@ class Outgoing:
 
 
 def write(
-    direction: str, epoch: int, sequence: int, frame: Outgoing, nonce: str | None = None
+    direction: str, epoch: int, sequence: int, frame: Outgoing, more: Mapping[str, str]
 ) -> bytes:
-    """The plaintext of a frame."""
+    """The plaintext of a frame; `more` stands in its head as well."""
     head = {
         "direction": direction,
         "epoch": epoch,
@@ -39,9 +40,7 @@ def write(
         "kind": frame.kind,
         "body": orjson.Fragment(frame.body if frame.spoken is None else frame.spoken),
     }
-    if nonce is not None:
-        head["nonce"] = nonce
-    text = orjson.dumps(head)
+    text = orjson.dumps({**head, **more})
     return _LENGTH.pack(len(text)) + text + frame.attachment
 
 

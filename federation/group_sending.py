@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from federation import group_frames
+from federation import group_frames, repair
 from federation.filling import Filled, RoomEvent, RoomSource
 from federation.frames import Outgoing
 from federation.turn_state import TurnState
@@ -82,6 +82,9 @@ def fall_back(state: TurnState) -> bool:
     if flying is None or not flying.group_messages or state.channel.session is None:
         return False
     groups.forget_rooms(state.work, orjson.loads(flying.settles).get("rooms", {}))
+    if not state.may_seal:
+        repair.request(state)  # it is sealed anew in a session of this run
+        return False
     state.seal_anew()
     metrics.bump("federation_group_fallbacks")
     return True

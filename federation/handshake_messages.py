@@ -157,7 +157,8 @@ def read_accept(raw: bytes, handshake: Handshake) -> Accepted:
 
 def write_inside(direction: str, epoch: int, now: int, body: JsonObject) -> bytes:
     """The Olm plaintext of a handshake's message."""
-    return frame_format.write(direction, epoch, 0, Outgoing("handshake", now, orjson.dumps(body)))
+    frame = Outgoing("handshake", now, orjson.dumps(body))
+    return frame_format.write(direction, epoch, 0, frame, {})
 
 
 def read_inside(plaintext: bytes, direction: str, epoch: int) -> JsonObject:

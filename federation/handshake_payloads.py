@@ -1,4 +1,4 @@
-"""What the four messages of a handshake say, and the two of a repair. Pure."""
+"""What the four messages of a handshake say, and the three of a repair. Pure."""
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from federation.payloads import (
     register,
 )
 from homeserver.matrix.canonical_json import JsonObject
+
+# The highest sequence that the one who signs knows to be acknowledged by the other.
+SETTLED = Field(ge=0, lt=2**62)
 
 
 @register("note.request")
@@ -101,6 +104,7 @@ class Keys(Payload):
     olm_key: str = KEY
     one_time_key: str = KEY
     nonce: str = Field(min_length=32, max_length=64)
+    settled: int = SETTLED
 
 
 @register("note.opened")
@@ -113,12 +117,14 @@ class Opened(Payload):
     epoch: int = Field(ge=1, lt=2**31)
     olm_key: str = KEY
     nonce: str = Field(min_length=32, max_length=64)
+    settled: int = SETTLED
 
 
 @register("note.want")
 class Want(Payload):
-    """The side that creates sessions asks for `keys`."""
+    """The side that creates sessions asks for `keys`, signed: above every epoch it knows."""
 
     grant = CONNECTION
 
+    node_id: str = Field(max_length=64)
     epoch: int = Field(ge=0, lt=2**31)

@@ -25,6 +25,7 @@ CARD = b"homeserver/card/1\0"
 SUCCESSION = b"homeserver/succession/1\0"
 REQUEST = b"homeserver/request/1\0"
 ACCEPT = b"homeserver/accept/1\0"
+WANT = b"homeserver/want/1\0"
 KEYS = b"homeserver/keys/1\0"
 OPENED = b"homeserver/opened/1\0"
 

@@ -23,6 +23,8 @@ from homeserver.storage.peers import Peer
 _SENT_NONCES = 64
 _RECEIVED_NONCES = 1_024
 _MOST_EPHEMERAL = 50
+_FRUITLESS = 4  # repairs may cross on their way
+_MOST_REKEYS = 8
 MOST_WAITING_ASKS = 64
 INBOX_SOFT = 64  # frames in the inbox from which on the peer is asked to wait
 
@@ -69,6 +71,8 @@ class Line:
     spent: float = 0.0  # of them, running off with time
     spent_at: float = 0.0
     failures: int = 0
+    fruitless: int = 0  # fresh boxes in a row that brought a repair no further
+    rekeys: int = 0  # steps of repairs since a frame passed
     retry_at: float = 0.0
     heard_at: float | None = None
     poll: "asyncio.Future[bool] | None" = None
@@ -98,6 +102,22 @@ class Line:
             self._received.popitem(last=False)
         self.last_received = nonce
         return self._sent.get(answers)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether hearing from the peer is no reason to try again at once."""
+        return self.fruitless >= _FRUITLESS
+
+    @property
+    def is_going_round(self) -> bool:
+        """Whether repairs follow each other and lead to no frame."""
+        return self.rekeys > _MOST_REKEYS
+
+    def end_pause(self) -> None:
+        """Try again at once, if it had to wait."""
+        if self.failures:
+            self.failures, self.retry_at = 0, 0.0
+            self.wake.set()
 
     def may_take(self, now: float) -> bool:
         """Whether the peer has kept to its rate; what it spent runs off with time."""

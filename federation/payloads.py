@@ -82,6 +82,7 @@ class Frame(Payload):
     sent_at: int = Field(ge=0, lt=2**53)
     kind: Literal["control", "ask", "answer", "transaction", "handshake"]
     nonce: str | None = Field(None, max_length=64)
+    receipt: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
     body: JsonObject
 
 

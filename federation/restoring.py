@@ -8,9 +8,9 @@ from dataclasses import replace
 from federation import consent_steps, identity, repair
 from federation.consent import Standing, Step
 from federation.consent_steps import Doing
-from federation.turn_state import ChannelClosed, Party, TurnState
+from federation.turn_state import Party
 from homeserver.encryption import peer_deposits
-from homeserver.storage import channels, groups, invitations, notices, peers
+from homeserver.storage import groups, invitations, notices, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -29,7 +29,7 @@ def void(work: UnitOfWork, party: Party) -> list[Peer]:
     peer_deposits.forget_after_restore(work, identity.to_text(party.token()))
     paused = []
     for peer in peers.load_peers(work):
-        _destroy_session(work, party, peer)
+        repair.begin_anew_with(work, party, peer, is_restored=True)
         if peer.standing == Standing.ACTIVE:
             doubted = replace(peer, paused_because=_WHY)
             doing = Doing(now, "server", _WHY)
@@ -40,24 +40,3 @@ def void(work: UnitOfWork, party: Party) -> list[Peer]:
         elif peer.standing == Standing.PAUSED:
             paused.append(peer)
     return paused
-
-
-def _destroy_session(work: UnitOfWork, party: Party, peer: Peer) -> None:
-    try:
-        state = TurnState(work, party, peer.server_name, peer.node_id, even_if_paused=True)
-    except ChannelClosed:
-        return
-    channels.delete_in_flight(work, peer.server_name)
-    account, _ = party.sessions.create_account(peer.node_id)
-    state.change(
-        account=account,
-        session=None,
-        previous_session=None,
-        previous_epoch=None,
-        keys_note=None,
-        keys_nonce=None,
-        answer_nonce=None,
-        is_restored=True,
-    )
-    repair.request(state)
-    state.save()

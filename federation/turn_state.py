@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from federation import frames as frame_format
-from federation import identity
+from federation import receipts
+from federation.envelope import Envelope
 from federation.frames import Outgoing
-from federation.identity import Identity
 from federation.own_identity import OwnIdentity
 from federation.ratchets.interface import OlmMessage
 from federation.sessions import Sessions
@@ -21,6 +21,7 @@ from homeserver.matrix.identifiers import ServerName
 from homeserver.ports import Clock, Entropy
 from homeserver.storage import channels, frames, groups, peers
 from homeserver.storage.channels import Channel, InFlight
+from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
@@ -37,6 +38,7 @@ class Party:
     clock: Clock
     entropy: Entropy
     run: bytes = field(init=False)  # tells what was begun since the last start
+    has_started_over: bool = False  # an old copy was found out in this run, and all keys destroyed
 
     def __post_init__(self) -> None:
         self.run = self.entropy.token_bytes(16)
@@ -44,6 +46,22 @@ class Party:
     def token(self) -> bytes:
         """A nonce."""
         return self.entropy.token_bytes(24)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A box that opened.
+
+    `known` is what the peer had acknowledged when we sent the box that this one names; None if it
+    names none of ours, and may be a replay.
+    """
+
+    envelope: Envelope
+    known: int | None
+    is_first: bool = False  # it confirms the line: nothing fresh has come since the start
+    is_behind: bool = False  # the peer's position was seen to have gone back before
+    may_take: bool = True  # False until the line is confirmed after a start
+    has_room: bool = True  # False while our inbox is full
 
 
 class TurnState:
@@ -70,6 +88,8 @@ class TurnState:
         self.taken: str | None = None  # the kind of the frame that this turn took
         self.weight = 0
         self.lacks_group = False  # what goes beside the Olm message could not be read
+        self.owes_frame = False  # a session has just begun: the other side waits for a frame of it
+        self.is_stopped = False  # an alarm: nothing passes until the owner has decided
         self._stored = channel
 
     @property
@@ -77,12 +97,40 @@ class TurnState:
         """Only the side whose node id sorts lower does, so that two never cross."""
         return self.party.own.node_id < self.node_id
 
-    def their_identity(self) -> Identity:
-        """The peer's proof of identity as we know it."""
+    @property
+    def may_seal(self) -> bool:
+        """Whether there is a session of this run.
+
+        One from before the start may have come from an old copy of the disk, and then have
+        encrypted already what it would encrypt now: it only reads.
+        """
+        channel = self.channel
+        return channel.session is not None and channel.session_run == self.party.run
+
+    def their_peer(self) -> Peer:
+        """The peer as we know it."""
         peer = peers.find_peer(self.work, self.peer)
         if peer is None:
             raise ChannelClosed
-        return identity.verify_proof(peer.proof)
+        return peer
+
+    def receipt_of(self, sequence: int) -> bytes:
+        """The receipt of a frame of ours."""
+        life, direction = self.channel.life or b"", self.party.own.node_id
+        keyring = self.party.sessions.keyring
+        return receipts.receipt_of(keyring, self.node_id, life, direction, sequence)
+
+    def encrypt(self, frame: Outgoing, sequence: int) -> tuple[OlmMessage, bytes]:
+        """A frame in the session of this run, and the session after it. Nothing is changed."""
+        channel, sessions = self.channel, self.party.sessions
+        if channel.session is None or not self.may_seal:
+            raise ChannelClosed
+        more = {"receipt": self.receipt_of(sequence).hex()}
+        if channel.answer_nonce is not None:
+            more["nonce"] = channel.answer_nonce
+        direction = self.party.own.node_id
+        plaintext = frame_format.write(direction, channel.epoch, sequence, frame, more)
+        return sessions.encrypt(self.node_id, channel.epoch, channel.session, plaintext)
 
     def change(self, **changes: Any) -> None:
         """Change the channel's row; written when the turn ends."""
@@ -104,13 +152,18 @@ class TurnState:
         self._put_in_flight(frame, sequence)
         self.change(sent=sequence, received_since_sent=0)
 
+    def begin_session(self) -> None:
+        """A session has taken over: what is in flight goes in it, or else a first frame."""
+        self.owes_frame = self.in_flight is None
+        self.seal_anew()
+
     def seal_anew(self) -> None:
         """Encrypt what is in flight in the session of now, under its sequence from before.
 
         Everything then stands in the Olm message, group messages and their keys left out.
         """
         before = self.in_flight
-        if before is not None and self.channel.session is not None:
+        if before is not None and self.may_seal:
             frame = Outgoing(
                 before.kind, before.sent_at, before.body, before.attachment, before.settles
             )
@@ -130,21 +183,15 @@ class TurnState:
             frames.settle_newest(self.work, self.peer, settles.get("newest", ()))
             channels.delete_in_flight(self.work, self.peer)
             self.in_flight = None
+            if self.channel.session is not None and flying.epoch == self.channel.epoch:
+                self.change(is_restored=False)  # what was destroyed has been replaced
             crash_points.reach(Point.FRAME_SETTLED)
         self.change(acknowledged=acknowledged)
         return True
 
     def _put_in_flight(self, frame: Outgoing, sequence: int) -> None:
-        channel = self.channel
-        if channel.session is None:
-            raise ChannelClosed
-        plaintext = frame_format.write(
-            self.party.own.node_id, channel.epoch, sequence, frame, channel.answer_nonce
-        )
-        message, session = self.party.sessions.encrypt(
-            self.node_id, channel.epoch, channel.session, plaintext
-        )
-        self.in_flight = _in_flight(self.peer, sequence, channel.epoch, frame, message)
+        message, session = self.encrypt(frame, sequence)
+        self.in_flight = _in_flight(self.peer, sequence, self.channel.epoch, frame, message)
         channels.save_in_flight(self.work, self.in_flight)
         self.change(session=session)
 

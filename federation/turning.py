@@ -6,43 +6,24 @@ the inbox, the frame that goes out. Nothing is acknowledged or sent before that 
 
 from dataclasses import dataclass
 
-from federation import filling, group_receiving, group_sending, repair
+from federation import filling, group_receiving, group_sending, positions, repair
 from federation import frames as frame_format
 from federation.envelope import Envelope
 from federation.filling import Filled, Offer, RoomSource
 from federation.frames import Outgoing
 from federation.payloads import Frame
 from federation.ratchets.interface import Undecryptable
-from federation.turn_state import TurnState
+from federation.turn_state import Arrival, TurnState
 from homeserver import crash_points, errors, metrics
 from homeserver.crash_points import Point
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.storage import inbox, notices, peers
+from homeserver.storage import inbox
 from homeserver.storage.channels import Channel, InFlight
 from homeserver.storage.inbox import StoredFrame
 
 _STORED = ("control", "transaction")
 HEAL_AFTER = 100
-_DAY_MS = 86_400_000
-# No honest peer has seen so much more of us than we remember: more frames than years have seconds.
-_FARTHEST_AHEAD = 2**32
-_MOST_REGRESSIONS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A box that opened.
-
-    `known` is what the peer had acknowledged when we sent the box that this one names; None if it
-    names none of ours, and may be a replay.
-    """
-
-    envelope: Envelope
-    known: int | None
-    is_behind: bool = False  # the peer's position was seen to have gone back before
-    may_take: bool = True  # False until the line is confirmed after a start
-    has_room: bool = True  # False while our inbox is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +51,13 @@ class Turned:
     has_fallen_back: bool = False
     lacks_group: bool = False  # what goes beside the peer's frame could not be read
     went_back: bool = False
+    is_stopped: bool = False  # an alarm was raised
     filled: Filled | None = None
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether a frame came or was acknowledged."""
+        return self.has_taken or self.has_settled
 
 
 def turn(
@@ -81,7 +68,7 @@ def turn(
     went_back = has_settled = has_fallen_back = False
     before = state.channel
     if arrival is not None:
-        went_back = _check_positions(state, arrival)
+        went_back = positions.check(state, arrival)
         has_settled = state.settle(arrival.envelope.acknowledged)
         if arrival.known is not None and arrival.envelope.lacks_group:
             has_fallen_back = group_sending.fall_back(state)
@@ -99,49 +86,18 @@ def turn(
         weight=state.weight,
         has_stored=state.taken in _STORED,
         has_settled=has_settled,
-        has_rekeyed=(before.epoch, before.keys_note, before.wants_repair)
-        != (after.epoch, after.keys_note, after.wants_repair),
+        has_rekeyed=_repair_of(before) != _repair_of(after),
         has_fallen_back=has_fallen_back,
         lacks_group=state.lacks_group,
         went_back=went_back,
+        is_stopped=state.is_stopped,
         filled=filled,
     )
 
 
-def _check_positions(state: TurnState, arrival: Arrival) -> bool:
-    """Compare positions in a fresh box: one side may remember less than the other acknowledged.
-
-    Returns whether the peer's position went back: then the peer is an old copy, and repairs itself.
-    """
-    if arrival.known is None:
-        return False
-    envelope, channel = arrival.envelope, state.channel
-    ahead = max(envelope.acknowledged - channel.sent, envelope.settled - channel.received)
-    if ahead > _FARTHEST_AHEAD:
-        metrics.bump("federation_bad_positions")
-        return False
-    if ahead > 0:
-        repair.start_over(state, envelope)
-        return False
-    went_back = envelope.is_restored or envelope.acknowledged < arrival.known
-    if went_back and not arrival.is_behind:
-        _note_regression(state)
-    return went_back
-
-
-def _note_regression(state: TurnState) -> None:
-    now = state.party.clock.now_ms()
-    is_recent = state.channel.regressed_at is not None and (
-        now - state.channel.regressed_at < _DAY_MS
-    )
-    count = state.channel.regressions + 1 if is_recent else 1
-    state.change(regressions=count, regressed_at=now)
-    kind = "peer_restored"
-    if count >= _MOST_REGRESSIONS:
-        kind = "alarm"
-        reason = "two copies of this server seem to run at once"
-        peers.change_peer(state.work, state.peer, alarm=reason)
-    notices.tell_owner(state.work, now, kind, state.node_id, {"server_name": state.peer})
+def _repair_of(channel: Channel) -> tuple[object, ...]:
+    """What moves when a repair goes on."""
+    return channel.epoch, channel.keys_note, channel.wants_repair, channel.received
 
 
 def _take(state: TurnState, arrival: Arrival) -> Came | None:
@@ -162,7 +118,7 @@ def _take_frame(state: TurnState, arrival: Arrival, note: JsonObject) -> Came | 
         crash_points.reach(Point.FRAME_READ)
     except Undecryptable:
         if arrival.known is not None:
-            repair.request(state)
+            repair.note_unreadable(state, envelope.epoch)
         return None
     read = _read_frame(state, envelope, plaintext)
     if read is None or (read[0].kind != "answer" and not arrival.has_room):
@@ -177,10 +133,12 @@ def _take_frame(state: TurnState, arrival: Arrival, note: JsonObject) -> Came | 
     state.taken = frame.kind
     state.weight = 1 + sum(len(part) for part in frame.body.values() if isinstance(part, list))
     state.change(
-        received=envelope.sequence, received_since_sent=state.channel.received_since_sent + 1
+        received=envelope.sequence,
+        receipt=None if frame.receipt is None else bytes.fromhex(frame.receipt),
+        received_since_sent=state.channel.received_since_sent + 1,
     )
     if state.channel.epoch != before.epoch:
-        state.seal_anew()
+        state.begin_session()
     if frame.kind in _STORED:
         _store(state, frame)
         return None
@@ -214,23 +172,35 @@ def _store(state: TurnState, frame: Frame) -> None:
 
 
 def _fill(state: TurnState, offer: Offer | None, source: RoomSource) -> Filled | None:
-    if offer is None or state.in_flight is not None or state.channel.session is None:
+    if offer is None or state.in_flight is not None:
         return None
+    if not state.may_seal and repair.is_under_way(state.channel):
+        return None
+    filled = _next(state, offer, source)
+    if filled is None:
+        return None
+    if not state.may_seal:
+        repair.request(state)  # the first frame since the start waits for a session of this run
+        return None
+    crash_points.reach(Point.FRAME_FILLED)
+    state.seal(_beside(state, filled, offer, source))
+    crash_points.reach(Point.FRAME_SEALED)
+    return filled
+
+
+def _next(state: TurnState, offer: Offer, source: RoomSource) -> Filled | None:
     now = state.party.clock.now_ms()
     filled = filling.next_frame(state.work, state.peer, offer, source, now)
-    if filled is None and state.channel.received_since_sent >= HEAL_AFTER:
-        # The ratchet heals only when both sides send.
-        filled = Filled(Outgoing("control", now, b'{"items":[]}'))
-    if filled is not None:
-        crash_points.reach(Point.FRAME_FILLED)
-        state.seal(_beside(state, filled, offer, source))
-        crash_points.reach(Point.FRAME_SEALED)
+    needs_one = state.owes_frame or state.channel.received_since_sent >= HEAL_AFTER
+    if filled is None and needs_one:
+        # A ratchet heals only when both sides send.
+        return Filled(Outgoing("control", now, b'{"items":[]}'))
     return filled
 
 
 def _beside(state: TurnState, filled: Filled, offer: Offer, source: RoomSource) -> Outgoing:
     """What goes to other peers as well is encrypted once for all of them."""
-    if not filled.events or not offer.awake - {state.peer}:
+    if not filled.events or not offer.awake - {state.peer} or state.owes_frame:
         return filled.frame
     return group_sending.put_beside(state, filled, offer.awake, source)
 

@@ -233,6 +233,24 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
     "expired": _plain("The connection with {who} did not come about in time."),
     "goodbye": _plain("{who} has ended the connection, and said so."),
     "keys_renewed": _plain("{who} has renewed its keys in the way that was agreed before."),
+    "old_copy": _plain(
+        "This server runs on an old copy of its data: {who} has seen more of it than it "
+        "remembers. All keys were made anew. What it had taken or sent since that copy may be "
+        "missing here, and what was sent and not yet delivered is lost."
+    ),
+    "missed": _plain(
+        "{who} says that this server has taken messages that it does not remember, as if it ran "
+        "on an old copy of its data. Ask them what you wrote to each other last."
+    ),
+    "peer_restored": _plain(
+        "{who} runs on an old copy of its data. The keys between you were made anew; what you "
+        "wrote to each other since that copy may be missing there."
+    ),
+    "repair_fails": _plain(
+        "The keys with {who} have to be made anew, and their side does not answer in a way that "
+        "can be trusted. Nothing new passes meanwhile. Ask them by another way; a new invitation "
+        "link repairs the connection."
+    ),
     "handshake_failed": _plain(
         "Somebody else answered in the place of {who}. Nothing was agreed with him; your request "
         "is repeated. Ask for a new link by another way if it lasts."

@@ -6,13 +6,17 @@ from homeserver.storage import accounts, frames, rooms, sharing
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
-def greet(work: UnitOfWork, peer: ServerName, now_ms: int) -> None:
+def greet(work: UnitOfWork, peer: ServerName, now_ms: int, *, is_start: bool = False) -> None:
     """Leave our keys with the peer, and send the newest event of each room we share.
 
     After a new consent nothing of those rooms is queued any more: the newest event shows the peer
     that it missed something, and it asks for it. Where nothing was missed this changes nothing.
+    A start of this server alone is no reason to say anything to a peer that has our keys.
     """
-    deposits.greet(work, peer, now_ms)
+    if is_start:
+        deposits.queue_if_changed(work, peer)
+    else:
+        deposits.greet(work, peer, now_ms)
     owner = accounts.find_owner(work)
     for shared in rooms.rooms_of(work, owner, rooms.JOINED) if owner is not None else ():
         if peer in sharing.present_servers(work, shared.room_id):

@@ -66,6 +66,7 @@ class Replication:
         self.fetching = Fetching(database, ask, self.cards)
         self.entering = Entering(clock)
         self._greetings: set[asyncio.Task[None]] = set()
+        self._is_started = False
         self.intake = EventIntake(database, self.fetching, self.entering, clock)
         self.holding = Holding(database, self.intake.placing, own.server_name, clock)
 
@@ -81,6 +82,7 @@ class Replication:
     def start(self) -> None:
         """Begin to try again what waits."""
         self.holding.start()
+        self._is_started = True
 
     def greet(self, line: Line) -> None:
         """A connection opened: leave our keys there and go on in shared rooms.
@@ -88,10 +90,12 @@ class Replication:
         For `Lines.when_opened`, before the outbox starts.
         """
         self.holding.hurry()
-        now_ms = self._clock.now_ms()
-        greeting = asyncio.get_running_loop().create_task(
-            self._database.write(lambda work: greetings.greet(work, line.peer, now_ms))
-        )
+        now_ms, is_start = self._clock.now_ms(), not self._is_started
+
+        def greet(work: UnitOfWork) -> None:
+            greetings.greet(work, line.peer, now_ms, is_start=is_start)
+
+        greeting = asyncio.get_running_loop().create_task(self._database.write(greet))
         self._greetings.add(greeting)
         greeting.add_done_callback(self._greetings.discard)
 

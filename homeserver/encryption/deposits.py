@@ -4,6 +4,7 @@ A deposit holds our user's device list and, for each device, its fallback key or
 none, a few reserved one-time keys. It travels the ordered channel, so only the newest one counts.
 """
 
+import hashlib
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
@@ -70,9 +71,26 @@ def deposit_for(work: UnitOfWork, peer: ServerName) -> JsonObject:
 
 def queue_for(work: UnitOfWork, peer: ServerName) -> None:
     """Send a peer a fresh deposit in place of those that wait."""
+    _queue(work, peer, deposit_for(work, peer))
+
+
+def queue_if_changed(work: UnitOfWork, peer: ServerName) -> None:
+    """At a start: most peers hold already what they would be given."""
     body = deposit_for(work, peer)
+    if encryption.deposited(work, peer) != _digest(work, peer, body):
+        _queue(work, peer, body)
+
+
+def _queue(work: UnitOfWork, peer: ServerName, body: JsonObject) -> None:
     withdrawing.withdraw(work, peer, DEPOSIT)
     frames.queue_item(work, peer, frames.CONTROL, DEPOSIT, body)
+    encryption.note_deposited(work, peer, _digest(work, peer, body))
+
+
+def _digest(view: View, peer: ServerName, body: JsonObject) -> str:
+    """What was deposited; another one once something for the peer has fallen out of the outbox."""
+    lost = sum(frames.losses(view, peer).values())
+    return hashlib.sha256(canonical_json.encode({"lost": lost, "body": body})).hexdigest()
 
 
 def greet(work: UnitOfWork, peer: ServerName, now_ms: int) -> None:

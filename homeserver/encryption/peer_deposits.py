@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from homeserver import errors
-from homeserver.encryption import key_shapes, peer_lists, reports
+from homeserver.encryption import deposits, key_shapes, peer_lists, reports
 from homeserver.encryption.deposits import DEPOSIT_RENEW, DEPOSIT_USED, LIFETIME_MS
 from homeserver.encryption.peer_lists import DeviceList
 from homeserver.matrix import canonical_json
@@ -118,9 +118,15 @@ def forget_after_restore(work: UnitOfWork, round_name: str) -> None:
     if owner is not None:
         encryption.delete_keys_of_user(work, owner)
     for peer in sorted(peers.connected_servers(work)):
-        encryption.spend_all_of_server(work, peer)
-        encryption.ask_round(work, peer, round_name)
-        _ask_again(work, peer, round_name)
+        forget_of_peer(work, peer, round_name)
+
+
+def forget_of_peer(work: UnitOfWork, peer: ServerName, round_name: str) -> None:
+    """Hand out nothing more of what a peer deposited so far; leave ours, and ask for other keys."""
+    encryption.spend_all_of_server(work, peer)
+    encryption.ask_round(work, peer, round_name)
+    deposits.queue_for(work, peer)
+    _ask_again(work, peer, round_name)
 
 
 def _ask_again(work: UnitOfWork, peer: ServerName, round_name: str) -> None:

@@ -53,13 +53,16 @@ channels = Table(
     Column("told_routes", LargeBinary, nullable=False),  # ours, as the peer knows them
     Column("told_sequence", BigInteger, nullable=False),
     Column("told_card", BigInteger, nullable=False),  # sequence of our newest card it knows
-    Column("keys_note", LargeBinary),  # `keys` as signed, repeated until answered
+    Column("keys_note", LargeBinary),  # `keys`, repeated until answered
     Column("keys_nonce", String),  # what the answer has to repeat
     Column("answer_nonce", String),  # what our next first frame has to repeat
     Column("wants_repair", Boolean, nullable=False),
     Column("is_restored", Boolean, nullable=False),  # an old copy, until the repair is done
     Column("regressions", Integer, nullable=False),  # how often the peer's position went back
     Column("regressed_at", BigInteger),
+    Column("session_run", LargeBinary),  # the run of the server that began the session
+    Column("receipt", LargeBinary),  # the peer's, which came with its newest frame
+    Column("life", LargeBinary),  # random: since when sequences count; our receipts are of one
 )
 
 # At most one frame per peer waits for its acknowledgement.
@@ -114,6 +117,9 @@ class Channel:
     is_restored: bool = False
     regressions: int = 0
     regressed_at: int | None = None
+    session_run: bytes | None = None
+    receipt: bytes | None = None
+    life: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

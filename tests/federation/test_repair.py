@@ -2,13 +2,19 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import nacl.signing
 import pytest
 
-from federation.ratchets.interface import Ratchets
+from federation import identity, repair, restoring
+from federation.ratchets.interface import Ratchets, Undecryptable
 from federation.ratchets.libolm import Libolm
 from federation.ratchets.vodozemac import Vodozemac
+from federation.transport.memory import Passing
 from homeserver.storage import channels
+from homeserver.storage.database import Database
+from homeserver.storage.wake_ups import WakeUps
 from tests.federation.conftest import (
     Meeting,
     are_connected,
@@ -115,6 +121,88 @@ async def test_a_restored_backup_uses_no_key_twice_and_goes_on(
     assert "old_copy" in [kind for kind, _ in notices_of(restored)]
     assert [kind for kind, _ in notices_of(other)].count("peer_restored") == 1
     assert are_connected(alice, bob)
+
+
+@pytest.mark.parametrize("who", ["creator", "giver"])
+async def test_a_repair_that_leads_nowhere_is_tried_ever_less_and_the_owner_told(
+    meeting: Meeting, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    creator, giver = sorted((alice, bob), key=lambda node: node.own.node_id)
+    forged = (identity.WANT, identity.KEYS) if who == "giver" else (identity.OPENED,)
+    genuine, boxes = identity.sign, []
+
+    def forge(key: Any, context: bytes, document: Any) -> Any:
+        mallory = nacl.signing.SigningKey(bytes(32))
+        return genuine(mallory if context in forged else key, context, document)
+
+    async def count(passing: Passing) -> None:
+        boxes.append(passing)
+
+    monkeypatch.setattr(identity, "sign", forge)
+    meeting.network.before = count
+    for node in (alice, bob):
+        await meeting.restart(node)
+    await giver.send(creator.server_name, "later")
+    await creator.send(giver.server_name, "later")
+    await meeting.clock.advance(6 * 3_600)
+    assert len(boxes) < 100
+    told = notices_of(alice) + notices_of(bob)
+    assert [kind for kind, _ in told].count("repair_fails") in (1, 2)
+    assert (alice.texts, bob.texts) == ([], [])
+    monkeypatch.setattr(identity, "sign", genuine)
+    await meeting.clock.until(lambda: alice.texts == bob.texts == ["later"], within=3_600)
+
+
+async def test_keys_without_end_are_no_reason_to_hurry(
+    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    creator, giver = sorted((alice, bob), key=lambda node: node.own.node_id)
+    note_for, accept, boxes = repair.note_for, repair._accept_session, []
+
+    def take_none(*_arguments: Any) -> bytes:
+        raise Undecryptable
+
+    def other_keys_each_time(state: Any) -> bytes:
+        if state.party is giver.federation.party:
+            repair.give_keys(state, state.channel.highest_epoch)
+        return note_for(state)
+
+    async def count(passing: Passing) -> None:
+        boxes.append(passing)
+
+    monkeypatch.setattr(repair, "note_for", other_keys_each_time)
+    monkeypatch.setattr(repair, "_accept_session", take_none)
+    meeting.network.before = count
+    await change_channel(creator, giver, {"wants_repair": True})
+    await creator.send(giver.server_name, "later")
+    await meeting.clock.advance(6 * 3_600)
+    assert len(boxes) < 200
+    monkeypatch.setattr(repair, "note_for", note_for)
+    monkeypatch.setattr(repair, "_accept_session", accept)
+    await meeting.clock.until(lambda: giver.texts == ["later"], within=3_600)
+
+
+async def test_a_restore_keeps_what_was_on_its_way(meeting: Meeting) -> None:
+    """Or the peer would wait for that number for ever."""
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    await meeting.stop(bob)
+    await alice.send(bob.server_name, "sealed and not taken")
+    await meeting.clock.advance(60)
+    await meeting.stop(alice)
+    alice.database = Database(f"sqlite:///{alice.path}", WakeUps(), inline=True)
+    party = alice.federation.party
+    await alice.database.write(lambda work: restoring.void(work, party))
+    alice.database.close()
+    for node in (alice, bob):
+        meeting.start(node)
+    await alice.federation.peers.resume(bob.server_name)
+    await alice.send(bob.server_name, "after")
+    await meeting.clock.until(lambda: bob.texts == ["sealed and not taken", "after"], within=600)
 
 
 async def test_two_copies_that_live_at_once_are_noticed(meeting: Meeting, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from federation import channel, consent, identity, repair, turning
+from federation import channel, consent, identity, positions, repair, turning
 from federation import handshake_messages as messages
 from federation.consent import Ticket, Use
 from federation.desk import Desk
 from federation.lines import Line, Lines
 from federation.reception import Reception
+from federation.turn_state import TurnState
 from homeserver.encryption import peer_deposits
 from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, invitations, peers
@@ -108,8 +109,19 @@ def hide_nobody(patch: pytest.MonkeyPatch) -> None:
 # G15, G16, G20
 
 
+def look_at_no_card_in_a_note(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        repair, "_shown", lambda state, _note: identity.verify_proof(state.their_peer().proof)
+    )
+
+
+def go_on_in_any_session(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TurnState, "may_seal", property(lambda self: self.channel.session is not None))
+
+
 def go_on_with_old_ratchets(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(repair, "start_over", lambda *_arguments: None)
+    go_on_in_any_session(patch)
+    patch.setattr(positions, "_check_receipt", lambda *_arguments: None)
     trust = Lines._open
 
     def confirmed(self: Lines, *given: Any) -> Line:
@@ -118,6 +130,10 @@ def go_on_with_old_ratchets(patch: pytest.MonkeyPatch) -> None:
         return line
 
     patch.setattr(Lines, "_open", confirmed)
+
+
+def believe_every_claim(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(positions, "_is_ours", lambda *_arguments: True)
 
 
 def keep_to_no_rate(patch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,10 @@ from tests.simulation import (
     test_g9_pause,
     test_g10_revoke,
     test_g11_hidden_senders,
+    test_g14_renewed_after_a_restore,
+    test_g15_copies_of_three,
     test_g15_restored_copies,
+    test_g16_forged_positions,
     test_g16_hostile_peers,
     test_g20_edits_apply_at_once,
 )
@@ -185,6 +188,42 @@ REMOVALS = [
             *("alice", "bob", "carol"),
             seen="shows nothing of the room",
             is_fast=True,
+        ),
+    ),
+    Removal(
+        "G14",
+        "a note of a repair brings the card",
+        removing_checks.look_at_no_card_in_a_note,
+        told(
+            test_g14_renewed_after_a_restore.test_a_restore_and_a_rotation,
+            "alice",
+            "bob",
+            seen=".",
+            who="alice",
+        ),
+    ),
+    Removal(
+        "G15",
+        "a session is of one run",
+        removing_checks.go_on_in_any_session,
+        told(
+            test_g15_copies_of_three.test_nobody_saw_anything_newer,
+            "alice",
+            "bob",
+            seen="used twice",
+            victim="alice",
+            is_stopped=False,
+        ),
+    ),
+    Removal(
+        "G16",
+        "a receipt proves a claim",
+        removing_checks.believe_every_claim,
+        told(
+            test_g16_forged_positions.test_a_forged_position_destroys_no_key_of_others,
+            seen=".",
+            claim="received",
+            when="at the start",
         ),
     ),
     Removal(

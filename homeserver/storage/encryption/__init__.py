@@ -13,9 +13,11 @@ from homeserver.storage.encryption.dehydrated import (
 from homeserver.storage.encryption.deposit_rounds import (
     ask_round,
     asked_round,
+    deposited,
     forget_rounds,
     give_round,
     given_round,
+    note_deposited,
 )
 from homeserver.storage.encryption.device_keys import (
     DeviceKeys,
@@ -136,6 +138,7 @@ __all__ = [
     "delete_signatures_on",
     "delete_to_device_up_to",
     "delete_users_of_server",
+    "deposited",
     "device_list_changes",
     "drop_oldest",
     "fallback_keys_of",
@@ -156,6 +159,7 @@ __all__ = [
     "mark_device_list_received",
     "mark_fallback_used",
     "measure_backups",
+    "note_deposited",
     "note_spent",
     "one_time_key_counts",
     "one_time_keys_of",

@@ -1,4 +1,4 @@
-"""Which deposits may be trusted after a copy came back from a backup.
+"""What was deposited with a peer, and which deposits may be trusted after a backup came back.
 
 A server that was restored does not remember which one-time keys it has handed out. It asks each
 peer for a new round: keys that were in no deposit before.
@@ -16,6 +16,7 @@ deposit_rounds = Table(
     Column("peer", String, primary_key=True),
     Column("asked", String),  # the round that we asked the peer for
     Column("given", String),  # the round that the peer asked us for
+    Column("deposited", String),  # a digest of what we have left with the peer
 )
 
 
@@ -43,6 +44,19 @@ def ask_round(work: UnitOfWork, peer: ServerName, name: str) -> None:
 def give_round(work: UnitOfWork, peer: ServerName, name: str) -> None:
     """Name this round in deposits for the peer."""
     work.upsert(deposit_rounds, {"peer": peer, "given": name}, ("given",))
+
+
+def deposited(view: View, peer: ServerName) -> str | None:
+    """The digest of our newest deposit with the peer."""
+    found: str | None = view.scalar(
+        select(deposit_rounds.c.deposited).where(deposit_rounds.c.peer == peer)
+    )
+    return found
+
+
+def note_deposited(work: UnitOfWork, peer: ServerName, digest: str) -> None:
+    """A deposit is on its way to the peer."""
+    work.upsert(deposit_rounds, {"peer": peer, "deposited": digest}, ("deposited",))
 
 
 def forget_rounds(work: UnitOfWork, peer: ServerName) -> None:

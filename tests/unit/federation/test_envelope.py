@@ -18,6 +18,7 @@ envelopes = st.builds(
     epoch=st.integers(0, 2**32 - 1),
     sequence=st.integers(0, 2**64 - 1),
     acknowledged=st.integers(0, 2**64 - 1),
+    receipt=st.binary(min_size=16, max_size=16),
     settled=st.integers(0, 2**64 - 1),
     patience_s=st.integers(0, 2**16 - 1),
     is_full=st.booleans(),
@@ -105,7 +106,7 @@ def damaged(at: int, value: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("at", "value"),
-    [(24, 2), (25, 0), (56, 255), (60, 255)],
+    [(24, 2), (25, 0), (72, 255), (76, 255)],
     ids=[
         "another version",
         "an olm message nobody spoke of",
