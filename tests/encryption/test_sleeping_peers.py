@@ -279,3 +279,26 @@ async def test_a_peer_that_took_its_share_loses_its_memory_and_gets_none_to_keep
     after = await held_after_renewal(tomorrow)
     assert len(after) == len(before) == 10
     assert not after & before
+
+
+async def test_a_start_leaves_nothing_with_a_peer_that_has_it_already(
+    served: Served, alice: Device
+) -> None:
+    async def left_at_a_start() -> int:
+        """How many deposits wait after it; the peer takes them."""
+        await served.database.write(lambda work: deposits.queue_if_changed(work, BOBS))
+        waiting = served.database.read(
+            lambda view: frames.waiting_items(view, BOBS, frames.CONTROL, 100)
+        )
+        numbers = [item.number for item in waiting]
+        await served.database.write(lambda work: frames.settle_items(work, numbers))
+        return len(waiting)
+
+    await keys.connect(served)
+    await upload_five(alice)
+    assert await left_at_a_start() == 1
+    assert await left_at_a_start() == 0
+    await served.database.write(lambda work: deposits.queue_for(work, BOBS))
+    await served.database.write(lambda work: frames.prune_items(work, BOBS, frames.CONTROL, most=0))
+    assert await left_at_a_start() == 1  # the one before fell out of the outbox
+    assert await left_at_a_start() == 0
