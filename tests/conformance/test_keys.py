@@ -133,6 +133,8 @@ def test_messages_to_devices_arrive_once(alice: Device, log_in: Callable[..., De
 
 
 def test_a_key_backup(alice: Device) -> None:
+    while (known := alice.ask("GET", "/room_keys/version")).status == 200:  # of other stories
+        alice.call("DELETE", f"/room_keys/version/{known.json['version']}")
     assert alice.refused("GET", "/room_keys/version") == NOT_FOUND
     first = alice.call("POST", "/room_keys/version", BACKUP)["version"]
     version = alice.call("POST", "/room_keys/version", BACKUP)["version"]

@@ -134,7 +134,9 @@ async def profile(world: World) -> None:
         asking = asyncio.ensure_future(asked(bob, path))
         await world.pass_time(_LATENCY_S / 2)
         await alice.grant(bob, profile=choice)
-        shown = await asking
+        await asking  # as it was told before, maybe: Bob is told of the edit now
+        await world.settle()
+        shown = await asked(bob, path)
         assert [word for word in ("Alice A.", "picture") if word in shown] == [*words]
 
 

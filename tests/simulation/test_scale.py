@@ -34,7 +34,7 @@ def test_ten_servers_connect_and_talk_whether_in_one_process_or_in_two() -> None
     assert alone.messages == together.messages
     for run in (alone, together):
         assert run.phase("talk").boxes >= 2 * run.connected
-        assert run.servers_mib > 0
+        assert run.servers_mib >= 0  # in this process they may live in what others gave back
     # The same box more or less, for an acknowledgement may go with what follows it.
     assert together.phase("talk").bytes == pytest.approx(alone.phase("talk").bytes, rel=0.2)
 
