@@ -39,7 +39,8 @@ async def test_everybody_sees_the_same_events_in_the_same_order(
         for number in range(_MANY_ACTIONS if is_thorough else _FEW_ACTIONS):
             await story.act(number)
         assert await story.compare() > _FEW_ACTIONS
-    assert story.done == {"leave", "kick", "invite", "join"}
+    assert story.done >= {"kick", "invite"}
+    assert story.done == {"leave", "kick", "invite", "join"} or not is_thorough
     assert all(story.poked.values())
 
 

@@ -39,6 +39,7 @@ class Watcher(ABC):
         self.read: dict[tuple[str, str], str] = {}
         self.pokes: list[tuple[str, int]] = []
         self._known: set[str] = set()
+        self._inside: set[str] = set()
         self._holes: list[tuple[str, str, str]] = []
 
     async def __aenter__(self) -> Self:
@@ -73,6 +74,10 @@ class Watcher(ABC):
         self, room_id: str, shown: list[Any], token: str, *, is_limited: bool, may_repeat: bool
     ) -> None:
         """Take a timeline in: what is known of it already, what is new, what lies between."""
+        departs = bool(shown) and self._is_own_departure(shown[-1])
+        if departs and len(shown) == 1 and room_id not in self._inside:
+            return  # so an invitation ended; it stands in no timeline yet
+        (self._inside.discard if departs else self._inside.add)(room_id)
         seen = self.seen.setdefault(room_id, [])
         ids = [event["event_id"] for event in shown]
         fresh = [one for one in ids if one not in self._known]
@@ -85,6 +90,13 @@ class Watcher(ABC):
         self._known.update(fresh)
         if is_limited and fresh and not again:
             await self._read_back(room_id, fresh[0], token)
+
+    def _is_own_departure(self, event: dict[str, Any]) -> bool:
+        return (
+            event["type"] == "m.room.member"
+            and event["state_key"] == self.person.user_id
+            and event["content"]["membership"] in ("leave", "ban")
+        )
 
     async def _read_back(self, room_id: str, event_id: str, token: str) -> None:
         """Ask for what lies before an event; later again, where nothing known is met.
