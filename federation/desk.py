@@ -222,8 +222,10 @@ class Desk:
             return True
         if invitation.expected == asked.identity.server_name or peer.connected_at:
             return False
-        is_odd = odd_names.resembles(self._work, asked, self._terms.name)
-        return not identity.has_p2p_name(asked.identity) or (is_odd and not invitation.expected)
+        if not identity.has_p2p_name(asked.identity):
+            return True
+        is_named = invitation.expected is not None
+        return not is_named and odd_names.resembles(self._work, asked, self._terms.name)
 
     def _take_knock(
         self,

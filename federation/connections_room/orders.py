@@ -13,7 +13,7 @@ _MOST_OF_A_SIGN = 4
 # How a sign is drawn says nothing: as a picture or not, with which colour of skin.
 _DRAWING = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
 # A person who is called by its name and then told something, as one would in a room of many.
-_ADDRESSED = re.compile(r"connections\s*[:,]\s*", re.IGNORECASE)
+_ADDRESSED = re.compile(r"\Aconnections\s*[:,]\s*", re.IGNORECASE)
 _EMPHASIS = "*_`"
 # What a reply means, where a word says what a reaction would.
 _IN_WORDS = {"yes": "\u2705", "y": "\u2705", "ok": "\u2705", "no": "\u274c", "n": "\u274c"}
@@ -80,8 +80,7 @@ def _without_quotation(body: str) -> str:
 
 def _words(body: str) -> tuple[str, ...]:
     """Words as a shell splits them; an apostrophe in a name is no reason to refuse."""
-    text = _ADDRESSED.sub("", body.strip(), count=1) if _ADDRESSED.match(body.strip()) else body
-    text = _plain(text.strip()).removeprefix("!")
+    text = _plain(_ADDRESSED.sub("", body.strip()).strip()).removeprefix("!")
     try:
         words = shlex.split(text)
     except ValueError:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from federation.grants import Grants
+from homeserver import errors
+from homeserver.matrix.identifiers import ServerName
 from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
@@ -131,13 +133,24 @@ async def profile(world: World) -> None:
     await alice.client.request("PUT", f"{path}/avatar_url", {"avatar_url": "mxc://a/picture"})
     await world.settle()
     for choice, words in (("none", ()), ("name", ("Alice A.",)), ("all", ("Alice A.", "picture"))):
-        asking = asyncio.ensure_future(asked(bob, path))
+        asking = asyncio.ensure_future(questioned(bob, alice))
         await world.pass_time(_LATENCY_S / 2)
         await alice.grant(bob, profile=choice)
-        await asking  # as it was told before, maybe: Bob is told of the edit now
+        told = await asking
         await world.settle()
-        shown = await asked(bob, path)
-        assert [word for word in ("Alice A.", "picture") if word in shown] == [*words]
+        shown = await asked(bob, path)  # what his server had kept from before the edit is gone
+        for answer in (told, shown):
+            assert [word for word in ("Alice A.", "picture") if word in answer] == [*words]
+
+
+async def questioned(person: Person, other: Person) -> str:
+    """What another server answers about its owner, whatever was kept of earlier answers."""
+    built, server = person.server.built, ServerName(other.server.server_name)
+    about = {"user_id": other.user_id}
+    try:
+        return str(await built.peers.network.ask(server, "query/profile", about, 60.0))
+    except errors.PeerRefused:
+        return ""
 
 
 async def asked(person: Person, path: str) -> str:

@@ -13,16 +13,16 @@ import pytest
 
 from federation import channel, payloads, turning
 from federation.inbox import Inbox
-from federation.lines import Lines
 from federation.replication import people
 from federation.turn_state import TurnState
 from homeserver.matrix import auth_rules
-from homeserver.storage import channels, inbox, peers
+from homeserver.storage import channels, inbox
 from homeserver.testing import scenario_files
 from homeserver.testing.invariants import Broken
 from homeserver.testing.scenario_expectations import Wrong
 from homeserver.testing.scenario_stage import Stage, StepFailed
 from homeserver.testing.world import World
+from tests.simulation import removing_checks
 
 SCENARIOS = Path(scenario_files.__file__).parent / "scenarios"
 
@@ -74,11 +74,6 @@ def forget_the_session(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TurnState, "change", all_but_the_session)
 
 
-def close_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lines, "_close", lambda _self, _line: None)
-    patch.setattr(peers, "is_active", lambda *_arguments: True)
-
-
 def delete_no_channel(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(channels, "delete_channel", lambda *_arguments: None)
 
@@ -123,7 +118,9 @@ REMOVALS = [
         "alice was shown typing of @bob:.*, which is not granted",
     ),
     Removal(forget_the_session, "two-friends", Broken, "of a ratchet was used twice"),
-    Removal(close_nothing, "pause-and-revoke", Broken, "while the connection was paused"),
+    Removal(
+        removing_checks.close_nothing, "pause-and-revoke", Broken, "while the connection was paused"
+    ),
     Removal(
         delete_no_channel, "pause-and-revoke", Broken, "alice keeps of a revoked peer: .*channels"
     ),
