@@ -34,7 +34,8 @@ class Hearing(Slider):
 
 async def send(alice: Alice, count: int) -> None:
     device = alice.requester.device_id
-    messages = [(device, b'{"content":{"n":%d}}' % number) for number in range(count)]
+    message = b'{"type":"org.example.number","sender":"@bob:bob.test","content":{"n":%d}}'
+    messages = [(device, message % number) for number in range(count)]
     await alice.database.write(
         lambda work: encryption.save_to_device(work, alice.requester.user_id, messages)
     )
