@@ -14,6 +14,7 @@ from homeserver.matrix.identifiers import DeviceId, EventId, RoomAlias, RoomId, 
 
 EVENTS_PER_QUESTION = 500
 SERVERS_PER_QUESTION = 100
+MOST_NEWEST = 20
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -28,6 +29,8 @@ class MakeMembership(BaseModel):
     room_id: Annotated[RoomId, Field(max_length=255)]
     user_id: Annotated[UserId, Field(max_length=255)]
     ver: Annotated[list[_Id], Field(max_length=50)] = Field(default_factory=list)
+    # What the asker has as the newest of the room, if it was in it before.
+    newest: Annotated[list[_Id], Field(max_length=MOST_NEWEST)] = Field(default_factory=list)
 
 
 class SendMembership(BaseModel):

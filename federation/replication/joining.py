@@ -14,13 +14,14 @@ from federation.replication import access, bodies, packing, restricted, states
 from federation.replication.bodies import MakeMembership, SendMembership
 from federation.replication.cards import Cards
 from federation.replication.fetching import Fetching
+from federation.replication.placing import Placing
 from federation.replication.verification import Room
 from homeserver import errors
 from homeserver.matrix import auth_rules, identifiers
 from homeserver.matrix import events as matrix_events
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.events import Event
-from homeserver.matrix.identifiers import RoomId, ServerName, UserId
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.matrix.room_versions import room_version
 from homeserver.ports import Clock
 from homeserver.rooms import appending, drafting, inviting, state
@@ -29,6 +30,9 @@ from homeserver.rooms.local_server import LocalServer
 from homeserver.storage import events, room_state, sharing
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
+
+# The asker waits for its template meanwhile.
+_CATCH_UP_WITHIN_S = 20.0
 
 # The membership that each operation is about.
 MADE: Mapping[str, str] = {"make_join": "join", "make_knock": "knock", "make_leave": "leave"}
@@ -45,12 +49,14 @@ class Joining:
         clock: Clock,
         cards: Cards,
         fetching: Fetching,
+        placing: Placing,
     ) -> None:
         self._database = database
         self._local = local
         self._clock = clock
         self._cards = cards
         self._fetching = fetching
+        self._placing = placing
 
     async def answer_make(self, operation: str, peer: ServerName, body: JsonObject) -> JsonObject:
         """A template for the membership event, which its user's server signs.
@@ -61,6 +67,7 @@ class Joining:
         user_id = identifiers.parse_user_id(asked.user_id)
         if identifiers.server_of(user_id) != peer:
             raise errors.Forbidden("That user lives on another server.")
+        await self._catch_up(peer, asked)
         return self._database.read(lambda view: self._template(view, peer, asked, MADE[operation]))
 
     async def answer_send(self, operation: str, peer: ServerName, body: JsonObject) -> JsonObject:
@@ -79,6 +86,26 @@ class Joining:
             raise errors.BadSignature("That is not a signed event of this room.")
         event = verified[0]
         return await self._database.write(lambda work: self._take_in(work, peer, event))
+
+    async def _catch_up(self, peer: ServerName, asked: MakeMembership) -> None:
+        """Take in what the asker has of the room and we lack, so that the template follows it.
+
+        Who left unheard and is let in again would otherwise begin from the template alone, while
+        the departure reaches us later, beside it, and can end the membership here only.
+        """
+
+        def find(view: View) -> tuple[Room, list[EventId]]:
+            room = self._room(view, asked.room_id, peer)
+            newest = [EventId(one) for one in asked.newest]
+            known = events.load_events(view, newest)
+            return room, [one for one in newest if one not in known]
+
+        room, lacking = self._database.read(find)
+        if lacking:
+            until = self._clock.monotonic() + _CATCH_UP_WITHIN_S
+            patient = self._fetching.patient(self._clock, until)
+            told = await patient.ask_events(peer, room, lacking)
+            await self._placing.place(peer, room, told, until)
 
     def _room(self, view: View, room_id: RoomId, peer: ServerName) -> Room:
         """A room that somebody of ours is in, and that the connection carries."""

@@ -110,7 +110,14 @@ class Replication:
 
     def answers(self, services: Services) -> Answers:
         """Everything that peers may ask."""
-        joining = Joining(self._database, self._local, self._clock, self.cards, self.fetching)
+        joining = Joining(
+            self._database,
+            self._local,
+            self._clock,
+            self.cards,
+            self.fetching,
+            self.intake.placing,
+        )
         people = People(self._database, services.aliases, self._clock)
         browsing = Browsing(self._database, services.directory, services.spaces)
         outside = Outside(services.media, browsing)

@@ -22,6 +22,7 @@ from homeserver.rooms.local_server import LocalServer
 _ANSWER_WITHIN_S = 60.0
 _LEAST_DEPTH = 1
 _MOST_NAMED = 5
+_MOST_NEWEST = 20
 
 
 class Verify(Protocol):
@@ -32,6 +33,17 @@ class Verify(Protocol):
     ) -> list[Event]:
         """Return those that pass, in their order; those that do not are only counted."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A room that one of our users wants to enter: as what, and what we have of it already."""
+
+    room_id: RoomId
+    user_id: UserId
+    content: JsonObject
+    # Our forward extremities, if somebody of ours was in it before.
+    newest: tuple[EventId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +64,18 @@ class Asking:
         self._verify = verify
         self._local = local
 
-    async def join(
-        self, peer: ServerName, room_id: RoomId, user_id: UserId, content: JsonObject, now_ms: int
-    ) -> JoinedRoom:
+    async def join(self, peer: ServerName, entry: Entry, now_ms: int) -> JoinedRoom:
         """Have our membership accepted, and return the room with the state before it.
 
         Spec: server-server-api#put_matrixfederationv2send_joinroomideventid
         """
-        event = await self._signed(peer, room_id, user_id, content | {"membership": "join"}, now_ms)
-        body = {"room_id": room_id, "event_id": event.event_id, "event": event.pdu}
+        event = await self._signed(peer, "join", entry, now_ms)
+        body = {"room_id": entry.room_id, "event_id": event.event_id, "event": event.pdu}
         answer = await self._network.ask(peer, "send_join", body, _ANSWER_WITHIN_S)
         version = event.version
         countersigned = answer.get("event")
         if isinstance(countersigned, dict):
-            checked = await self._verify(peer, room_id, version, [countersigned])
+            checked = await self._verify(peer, entry.room_id, version, [countersigned])
             event = next((one for one in checked if one.event_id == event.event_id), event)
         return JoinedRoom(
             version,
@@ -86,40 +96,41 @@ class Asking:
         return passed
 
     async def knock(
-        self, peer: ServerName, room_id: RoomId, user_id: UserId, content: JsonObject, now_ms: int
+        self, peer: ServerName, entry: Entry, now_ms: int
     ) -> tuple[Event, list[JsonObject]]:
         """Ask to be invited; returns our event and what the peer shows of the room.
 
         Spec: server-server-api#put_matrixfederationv1send_knockroomideventid
         """
-        event = await self._signed(
-            peer, room_id, user_id, content | {"membership": "knock"}, now_ms
-        )
-        body = {"room_id": room_id, "event_id": event.event_id, "event": event.pdu}
+        event = await self._signed(peer, "knock", entry, now_ms)
+        body = {"room_id": entry.room_id, "event_id": event.event_id, "event": event.pdu}
         answer = await self._network.ask(peer, "send_knock", body, _ANSWER_WITHIN_S)
         shown = _listed(answer, "knock_room_state")
         return event, [entry for entry in shown if isinstance(entry, dict)]
 
-    async def _signed(
-        self, peer: ServerName, room_id: RoomId, user_id: UserId, content: JsonObject, now_ms: int
-    ) -> Event:
+    async def _signed(self, peer: ServerName, membership: str, entry: Entry, now_ms: int) -> Event:
         """Our membership, placed where the peer's template puts it; the rest of it is ours."""
-        body = {"room_id": room_id, "user_id": user_id, "ver": sorted(ROOM_VERSIONS)}
-        operation = f"make_{content['membership']}"
-        answer = await self._network.ask(peer, operation, body, _ANSWER_WITHIN_S)
+        body = {
+            "room_id": entry.room_id,
+            "user_id": entry.user_id,
+            "ver": sorted(ROOM_VERSIONS),
+            "newest": list(entry.newest[:_MOST_NEWEST]),
+        }
+        answer = await self._network.ask(peer, f"make_{membership}", body, _ANSWER_WITHIN_S)
         version = room_version(str(answer.get("room_version")))
         template = answer.get("event")
         if not isinstance(template, dict):
             raise errors.PeerRefused("The other server's answer makes no sense.")
+        content = entry.content | {"membership": membership}
         authorising_user = _content_of(template).get("join_authorised_via_users_server")
         if isinstance(authorising_user, str):
             content = content | {"join_authorised_via_users_server": authorising_user}
         depth = template.get("depth")
         placed = Draft(
-            room_id=room_id,
-            sender=user_id,
+            room_id=entry.room_id,
+            sender=entry.user_id,
             type="m.room.member",
-            state_key=user_id,
+            state_key=entry.user_id,
             content=content,
             prev_events=_event_ids(template, "prev_events"),
             auth_events=_event_ids(template, "auth_events"),

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from homeserver import errors
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
-from homeserver.matrix.identifiers import RoomId, ServerName, UserId
+from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.ports import Clock, Requester
 from homeserver.rooms import drafting, inviting, outside, succeeding, taking_in, veils
 from homeserver.rooms.aliases import RoomAliases
-from homeserver.rooms.joining import Asking, JoinedRoom
+from homeserver.rooms.joining import Asking, Entry, JoinedRoom
 from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.state import MissingEvents
-from homeserver.storage import peers, rooms, wake_ups
+from homeserver.storage import peers, room_state, rooms, wake_ups
 from homeserver.storage.database import Database
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -42,6 +42,11 @@ class _Door:
     is_inside: bool
     servers: tuple[ServerName, ...]
     profile: JsonObject
+    newest: tuple[EventId, ...]
+
+    def entry(self, user_id: UserId, content: JsonObject) -> Entry:
+        """What is asked of whoever may let us in."""
+        return Entry(self.room_id, user_id, content, self.newest)
 
 
 class Membership:
@@ -113,7 +118,7 @@ class Membership:
 
         async def enter(peer: ServerName) -> None:
             now_ms = self._clock.now_ms()
-            found = await self._asking.join(peer, door.room_id, requester.user_id, shown, now_ms)
+            found = await self._asking.join(peer, door.entry(requester.user_id, shown), now_ms)
             await self._database.write(lambda work: _take_in(work, found, requester.user_id))
 
         await self._through_somebody(door, enter)
@@ -135,7 +140,7 @@ class Membership:
         async def ask(peer: ServerName) -> None:
             now_ms = self._clock.now_ms()
             knock, told = await self._asking.knock(
-                peer, door.room_id, requester.user_id, shown, now_ms
+                peer, door.entry(requester.user_id, shown), now_ms
             )
             await self._database.write(lambda work: outside.save_knock(work, knock, told, peer))
 
@@ -246,6 +251,7 @@ class Membership:
                 drafting.is_inside(view, room_id, self._local),
                 tuple(server for server in candidates if server in connected),
                 inviting.profile_of(view, user_id),
+                room_state.forward_extremities(view, room_id),
             )
 
         return self._database.read(look)

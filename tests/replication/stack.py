@@ -175,7 +175,14 @@ class Server:
         self.answers = Answers(
             self.database,
             self.cards,
-            Joining(self.database, self.local, self.clock, self.cards, self.fetching),
+            Joining(
+                self.database,
+                self.local,
+                self.clock,
+                self.cards,
+                self.fetching,
+                self.intake.placing,
+            ),
             People(self.database, self.aliases, self.clock),
             Outside(self.media, Browsing(self.database, directory, spaces)),
         )

@@ -30,7 +30,6 @@ class SyncStory:
         self.said: dict[str, list[tuple[Person, str]]] = {}
         self.poked: dict[str, list[int]] = {person.user_id: [] for person in people}
         self.done: set[str] = set()
-        self._is_cut = False
         alice, bob = people
         self.steady: list[Watcher] = [Classic(alice), Accepted(alice), Classic(bob), Sliding(bob)]
         self.now_and_then: list[Watcher] = [
@@ -184,14 +183,6 @@ class SyncStory:
         self.poked[person.user_id].append(number)
 
     async def _leave(self, _: int) -> None:
-        """The guest goes, where that cannot cross a removal: that would part the two servers.
-
-        Of a departure and an invitation that know nothing of each other resolution takes one, and
-        who came back by the other is in the room for one server only.
-        """
-        if self._is_cut:
-            return
-        await self.world.settle()
         room_id = await self._room_where_the_guest("join")
         if room_id is not None:
             await self._guest(room_id).leave_room(room_id)
@@ -221,11 +212,9 @@ class SyncStory:
     async def _cut(self, _: int) -> None:
         first, second = self.people
         self.world.partition([first], [second])
-        self._is_cut = True
 
     async def _heal(self, _: int) -> None:
         self.world.network.heal()
-        self._is_cut = False
 
     async def _restart(self, _: int) -> None:
         server = self.chance.choice(self.people).server
