@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Executable, Row, exc
+from sqlalchemy import Boolean, Connection, Executable, LargeBinary, Row, exc
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.sql import Delete, Insert, Select, Update
@@ -23,6 +23,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Values = Mapping[str, Any]
 Rows = Sequence[Row[*tuple[Any, ...]]]
 _MOST_SHAPES = 64
+# SQLite's driver takes bytes and truth values; to convert them costs more than the row.
+_TAKEN_AS_THEY_ARE = (LargeBinary, Boolean)
 _Convert = Callable[[Any], Any]
 _Arrange = Callable[[Values], tuple[Any, ...]]
 _MakeRow = Callable[[Iterable[Any]], Row[*tuple[Any, ...]]]
@@ -205,7 +207,11 @@ def _arranger(compiled: SQLCompiler, given: Values) -> _Arrange:
         raise _Unfit
     constants = {name: bind.effective_value for name, bind in fixed.items()}
     binders = compiled._bind_processors  # noqa: SLF001 - no other way
-    converts: dict[str, Any] = {name: binders[name] for name in names if name in binders}
+    converts: dict[str, Any] = {
+        name: binders[name]
+        for name in names
+        if name in binders and not isinstance(compiled.binds[name].type, _TAKEN_AS_THEY_ARE)
+    }
     if not constants and not converts:
         return _picker(names)
     return partial(_arranged, _picker(names), constants, tuple(converts.items()))
