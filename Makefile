@@ -11,6 +11,9 @@ DATA_DIR ?= $(shell $(BIN)/python -c 'from homeserver import config; print(confi
 FAST   := tests/unit tests/storage tests/test_house_rules.py
 SOURCES := homeserver api federation migrations tests
 
+# Tests and benchmarks start servers by the hundred: what was compiled once is used again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench simulate scale demo drawings migration clean
 

@@ -5,7 +5,7 @@ Members of a room hand them on. What our own peers proved stands in `peers`.
 
 from collections.abc import Collection
 
-from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, bindparam, delete, select
+from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, bindparam, select
 
 from homeserver.matrix import canonical_json
 from homeserver.matrix.canonical_json import JsonObject
@@ -48,4 +48,4 @@ def save_card(work: UnitOfWork, server: ServerName, proof: JsonObject, learned_a
 
 def delete_card(work: UnitOfWork, server: ServerName) -> None:
     """It is a peer's now: what peers prove stands with them."""
-    work.execute(delete(known_cards).where(known_cards.c.server_name == server))
+    work.delete(known_cards, server_name=server)

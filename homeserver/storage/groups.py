@@ -140,6 +140,16 @@ _PRUNE = delete(group_messages).where(
 _SHARE = select(group_shares.c.peer).where(
     group_shares.c.room_id == bindparam("room_id"), group_shares.c.peer == bindparam("peer")
 )
+_FORGET_ROOMS = tuple(
+    delete(table).where(table.c.room_id.in_(bindparam("rooms", expanding=True)))
+    for table in (group_sessions, group_messages, group_shares)
+)
+_BEYOND = (
+    select(inbound_groups.c.session_id)
+    .where(inbound_groups.c.peer == bindparam("peer"))
+    .order_by(inbound_groups.c.used_in.desc(), inbound_groups.c.session_id)
+    .offset(bindparam("kept"))
+)
 _INBOUND = select(inbound_groups).where(
     inbound_groups.c.peer == bindparam("peer"),
     inbound_groups.c.session_id == bindparam("session_id"),
@@ -221,8 +231,8 @@ def forget_shares(work: UnitOfWork, peer: ServerName) -> None:
 def forget_rooms(work: UnitOfWork, room_ids: Iterable[str]) -> None:
     """Destroy our sessions for these rooms; the next event begins others."""
     rooms = list(room_ids)
-    for table in (group_sessions, group_messages, group_shares):
-        work.execute(delete(table).where(table.c.room_id.in_(rooms)))
+    for forget in _FORGET_ROOMS:
+        work.execute(forget, {"rooms": rooms})
 
 
 def forget_ours(work: UnitOfWork) -> None:
@@ -284,13 +294,8 @@ def count_inbound(view: View, peer: ServerName) -> int:
 
 def _bound_inbound(work: UnitOfWork, peer: ServerName) -> None:
     """Drop those that were not used for the longest time."""
-    beyond = (
-        select(inbound_groups.c.session_id)
-        .where(inbound_groups.c.peer == peer)
-        .order_by(inbound_groups.c.used_in.desc(), inbound_groups.c.session_id)
-        .offset(MOST_INBOUND)
-    )
-    dropped = [row.session_id for row in work.all(beyond)]
+    beyond = work.all(_BEYOND, {"peer": peer, "kept": MOST_INBOUND})
+    dropped = [row.session_id for row in beyond]
     if dropped:
         work.execute(
             delete(inbound_groups).where(

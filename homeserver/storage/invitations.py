@@ -108,6 +108,9 @@ class Handshake:
     room_id: str | None = None
 
 
+_INVITATIONS = select(invitations).order_by(invitations.c.created_at)
+_HANDSHAKES = select(handshakes).order_by(handshakes.c.created_at, handshakes.c.key)
+_HANDSHAKES_WITH = _HANDSHAKES.where(handshakes.c.node_id == bindparam("node_id"))
 _INVITATION = select(invitations).where(invitations.c.intake == bindparam("intake"))
 _HANDSHAKE = select(handshakes).where(handshakes.c.key == bindparam("key"))
 
@@ -120,8 +123,7 @@ def find_invitation(view: View, intake: str) -> Invitation | None:
 
 def load_invitations(view: View) -> list[Invitation]:
     """Every invitation that is remembered, oldest first."""
-    rows = view.all(select(invitations).order_by(invitations.c.created_at))
-    return [_invitation(row) for row in rows]
+    return [_invitation(row) for row in view.all(_INVITATIONS)]
 
 
 def save_invitation(work: UnitOfWork, invitation: Invitation) -> None:
@@ -143,15 +145,12 @@ def find_handshake(view: View, key: str) -> Handshake | None:
 
 def load_handshakes(view: View) -> list[Handshake]:
     """Every handshake that is remembered, oldest first."""
-    rows = view.all(select(handshakes).order_by(handshakes.c.created_at, handshakes.c.key))
-    return [Handshake(*row) for row in rows]
+    return [Handshake(*row) for row in view.all(_HANDSHAKES)]
 
 
 def handshakes_with(view: View, node_id: str) -> list[Handshake]:
     """The handshakes with one node, oldest first."""
-    query = select(handshakes).where(handshakes.c.node_id == node_id)
-    rows = view.all(query.order_by(handshakes.c.created_at, handshakes.c.key))
-    return [Handshake(*row) for row in rows]
+    return [Handshake(*row) for row in view.all(_HANDSHAKES_WITH, {"node_id": node_id})]
 
 
 def save_handshake(work: UnitOfWork, handshake: Handshake) -> None:

@@ -108,6 +108,13 @@ class Wish:
     at: int
 
 
+_ALL = select(meetings).order_by(meetings.c.at, meetings.c.server, meetings.c.room_id)
+_IN_ROOM = _ALL.where(meetings.c.room_id == bindparam("room_id"))
+_REQUESTS = select(room_requests).order_by(room_requests.c.at)
+_WISH_ALL_AGAIN = (
+    update_table(meetings).where(meetings.c.wished_at.is_not(None)).values(wished_at=None)
+)
+_WISH_AGAIN = _WISH_ALL_AGAIN.where(meetings.c.room_id == bindparam("in_room"))
 _ONE = select(meetings).where(
     meetings.c.server == bindparam("server"), meetings.c.room_id == bindparam("room_id")
 )
@@ -154,8 +161,7 @@ def is_agreed(view: View, server: ServerName, room_id: RoomId) -> bool:
 
 def load(view: View, room_id: RoomId | None = None) -> list[Meeting]:
     """Every server that was a stranger in some room, or in this one."""
-    query = select(meetings).order_by(meetings.c.at, meetings.c.server, meetings.c.room_id)
-    rows = view.all(query if room_id is None else query.where(meetings.c.room_id == room_id))
+    rows = view.all(_ALL) if room_id is None else view.all(_IN_ROOM, {"room_id": room_id})
     return [Meeting(*row) for row in rows]
 
 
@@ -191,10 +197,10 @@ def note_wished(work: UnitOfWork, server: ServerName, room_id: RoomId, at: int) 
 
 def wish_again(work: UnitOfWork, room_id: RoomId | None = None) -> None:
     """Something changed about who may introduce us, in a room or anywhere: ask whoever can now."""
-    statement = update_table(meetings).where(meetings.c.wished_at.is_not(None))
-    if room_id is not None:
-        statement = statement.where(meetings.c.room_id == room_id)
-    work.execute(statement.values(wished_at=None))
+    if room_id is None:
+        work.execute(_WISH_ALL_AGAIN)
+    else:
+        work.execute(_WISH_AGAIN, {"in_room": room_id})
     work.wake(TOPIC)
 
 
@@ -237,9 +243,7 @@ def find_request(view: View, room_id: RoomId) -> RoomRequest | None:
 
 def load_requests(view: View) -> list[RoomRequest]:
     """Every room that waits to be entered, the oldest first."""
-    return [
-        RoomRequest(*row) for row in view.all(select(room_requests).order_by(room_requests.c.at))
-    ]
+    return [RoomRequest(*row) for row in view.all(_REQUESTS)]
 
 
 def delete_requests_via(work: UnitOfWork, server: ServerName) -> None:

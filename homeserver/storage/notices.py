@@ -71,6 +71,12 @@ class NoticeRoom:
 
 
 _ROOM = select(notice_rooms).where(notice_rooms.c.user_id == bindparam("user_id"))
+_UNTOLD = (
+    select(notices)
+    .where(notices.c.is_told.is_(False))
+    .order_by(notices.c.number)
+    .limit(bindparam("limit"))
+)
 _DELETE_UP_TO = delete(notices).where(notices.c.number <= bindparam("number_"))
 
 
@@ -96,8 +102,7 @@ def was_told(view: View, kind: str, node_id: str) -> bool:
 
 def untold(view: View, limit: int = 100) -> list[Notice]:
     """Notices that were not shown yet, oldest first."""
-    query = select(notices).where(notices.c.is_told.is_(False)).order_by(notices.c.number)
-    return [_notice(row) for row in view.all(query.limit(limit))]
+    return [_notice(row) for row in view.all(_UNTOLD, {"limit": limit})]
 
 
 def newest(view: View, limit: int = 100) -> list[Notice]:

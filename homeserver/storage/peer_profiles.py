@@ -34,6 +34,15 @@ peer_profiles = Table(
 # What do we know of this server's users?
 Index("ix_peer_profiles_server", peer_profiles.c.server)
 
+_KEPT = (
+    select(peer_profiles.c.user_id)
+    .where(peer_profiles.c.server == bindparam("of_server"))
+    .order_by(peer_profiles.c.heard_at.desc())
+    .limit(_MOST_OF_SERVER)
+)
+_DELETE_OLDEST = delete(peer_profiles).where(
+    peer_profiles.c.server == bindparam("of_server"), peer_profiles.c.user_id.not_in(_KEPT)
+)
 _FIND = select(peer_profiles.c.profile, peer_profiles.c.heard_at).where(
     peer_profiles.c.user_id == bindparam("user_id")
 )
@@ -58,17 +67,7 @@ def save_profile(work: UnitOfWork, user_id: UserId, profile: bytes, heard_at: in
     server = server_of(user_id)
     row = {"user_id": user_id, "server": server, "profile": profile, "heard_at": heard_at}
     work.upsert(peer_profiles, row)
-    kept = (
-        select(peer_profiles.c.user_id)
-        .where(peer_profiles.c.server == server)
-        .order_by(peer_profiles.c.heard_at.desc())
-        .limit(_MOST_OF_SERVER)
-    )
-    work.execute(
-        delete(peer_profiles).where(
-            peer_profiles.c.server == server, peer_profiles.c.user_id.not_in(kept)
-        )
-    )
+    work.execute(_DELETE_OLDEST, {"of_server": server})
 
 
 def delete_profile(work: UnitOfWork, user_id: UserId) -> None:

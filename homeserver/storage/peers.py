@@ -5,6 +5,7 @@ A peer that was revoked, blocked or declined keeps its row as a tombstone for ev
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -179,5 +180,14 @@ def pause_everything(work: UnitOfWork, *, is_paused: bool) -> None:
 
 
 def _peer(row: Row[Any]) -> Peer:
-    values = row._asdict()
-    return Peer(**values | {name: orjson.loads(values[name]) for name in _JSON})
+    """The columns stand in the order of the fields."""
+    values: list[Any] = list(row)
+    values[5:8] = orjson.loads(values[5]), _grants(values[6]), _grants(values[7])
+    return Peer(*values)
+
+
+@lru_cache(maxsize=256)
+def _grants(raw: bytes) -> JsonObject:
+    """Most peers have the same ones, and every frame asks for them. Nobody may change these."""
+    grants: JsonObject = orjson.loads(raw)
+    return grants

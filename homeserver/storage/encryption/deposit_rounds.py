@@ -4,7 +4,7 @@ A server that was restored does not remember which one-time keys it has handed o
 peer for a new round: keys that were in no deposit before.
 """
 
-from sqlalchemy import Column, String, Table, delete, select
+from sqlalchemy import Column, String, Table, bindparam, delete, select
 
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage.tables import metadata
@@ -19,20 +19,21 @@ deposit_rounds = Table(
     Column("deposited", String),  # a digest of what we have left with the peer
 )
 
+_OF_PEER = deposit_rounds.c.peer == bindparam("peer")
+_ASKED = select(deposit_rounds.c.asked).where(_OF_PEER)
+_GIVEN = select(deposit_rounds.c.given).where(_OF_PEER)
+_DEPOSITED = select(deposit_rounds.c.deposited).where(_OF_PEER)
+
 
 def asked_round(view: View, peer: ServerName) -> str | None:
     """The round whose keys of a peer we may hand out; None for any."""
-    found: str | None = view.scalar(
-        select(deposit_rounds.c.asked).where(deposit_rounds.c.peer == peer)
-    )
+    found: str | None = view.scalar(_ASKED, {"peer": peer})
     return found
 
 
 def given_round(view: View, peer: ServerName) -> str | None:
     """The round that a peer asked for; it stands in every deposit for it."""
-    found: str | None = view.scalar(
-        select(deposit_rounds.c.given).where(deposit_rounds.c.peer == peer)
-    )
+    found: str | None = view.scalar(_GIVEN, {"peer": peer})
     return found
 
 
@@ -48,9 +49,7 @@ def give_round(work: UnitOfWork, peer: ServerName, name: str) -> None:
 
 def deposited(view: View, peer: ServerName) -> str | None:
     """The digest of our newest deposit with the peer."""
-    found: str | None = view.scalar(
-        select(deposit_rounds.c.deposited).where(deposit_rounds.c.peer == peer)
-    )
+    found: str | None = view.scalar(_DEPOSITED, {"peer": peer})
     return found
 
 

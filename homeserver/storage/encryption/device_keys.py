@@ -91,6 +91,11 @@ _SIGNATURES = select(key_signatures).where(
 _RECEIVED_AT = select(device_lists.c.user_id, func.coalesce(device_lists.c.received_at, 0)).where(
     device_lists.c.user_id.in_(bindparam("users", expanding=True))
 )
+_COUNT_OF_SERVER = (
+    select(func.count())
+    .select_from(device_lists)
+    .where(device_lists.c.server_name == bindparam("server"))
+)
 _CHANGED = select(device_lists.c.user_id).where(
     device_lists.c.position > bindparam("after"), device_lists.c.position <= bindparam("until")
 )
@@ -233,10 +238,7 @@ def device_list_changes(view: View, after: int, until: int) -> set[UserId]:
 
 def count_users_of_server(view: View, server: ServerName) -> int:
     """How many users of a peer have their device list here."""
-    counted = (
-        select(func.count()).select_from(device_lists).where(device_lists.c.server_name == server)
-    )
-    return int(view.scalar(counted))
+    return int(view.scalar(_COUNT_OF_SERVER, {"server": server}))
 
 
 def delete_users_of_server(work: UnitOfWork, server: ServerName) -> None:
