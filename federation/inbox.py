@@ -214,3 +214,4 @@ class Inbox:
         if waiting:
             number = waiting[0].number
             await self._database.write(lambda work: inbox.delete_frame(work, number))
+            line.note_worked_off()

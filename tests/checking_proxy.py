@@ -55,7 +55,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class CheckedServer:
-    """What a client that logs in needs of a server, seen through the proxy."""
+    """A server, and where clients go that log in there: the proxy between, and around it."""
 
     server: Server
     seen: Seen
@@ -65,12 +65,20 @@ class CheckedServer:
         return self.seen.url
 
     @property
+    def direct_url(self) -> str:
+        return self.server.url
+
+    @property
     def user(self) -> str:
         return self.server.user
 
     @property
     def password(self) -> str:
         return self.server.password
+
+    def violations(self) -> list[str]:
+        """Every answer so far whose form is not the specification's."""
+        return self.seen.violations()
 
 
 def exists() -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from homeserver.testing import processes
 from homeserver.testing.processes import Server
 from tests import checking_proxy
-from tests.checking_proxy import Seen
+from tests.checking_proxy import CheckedServer
 from tests.conformance import coverage, device
 from tests.conformance.device import Device
 
@@ -23,26 +22,6 @@ ALICES = {
     "HOMESERVER__PUSH__GATEWAYS": f'["{GATEWAY}"]',
     "HOMESERVER__VOIP__LIVEKIT_SERVICE_URL": LIVEKIT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Alice's server: where clients go, and where the checking proxy is not between."""
-
-    server: Server
-    seen: Seen
-
-    @property
-    def url(self) -> str:
-        return self.seen.url
-
-    @property
-    def direct_url(self) -> str:
-        return self.server.url
-
-    def violations(self) -> list[str]:
-        """Every answer so far whose form is not the specification's."""
-        return self.seen.violations()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,13 +60,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
 
 
 @pytest.fixture(scope="session")
-def checked_server(pair: tuple[Server, Server]) -> Iterator[Checked]:
+def checked_server(pair: tuple[Server, Server]) -> Iterator[CheckedServer]:
     with _checking(pair[0]) as checked:
         yield checked
 
 
 @pytest.fixture(scope="module")
-def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CheckedServer]:
     """A server that nobody else needs."""
     directory = tmp_path_factory.mktemp("eve")
     (directory / "turn").write_text("a secret shared with the relay")
@@ -102,14 +81,14 @@ def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
 
 
 @contextlib.contextmanager
-def _checking(server: Server) -> Iterator[Checked]:
+def _checking(server: Server) -> Iterator[CheckedServer]:
     with checking_proxy.checking(server.url) as seen:
         device.looked_at.add(seen.url)
-        yield Checked(server, seen)
+        yield CheckedServer(server, seen)
 
 
 @pytest.fixture
-def checked(checked_server: Checked) -> Iterator[Checked]:
+def checked(checked_server: CheckedServer) -> Iterator[CheckedServer]:
     """Alice's server; in the end no answer of this test may have had a form of its own."""
     before = checked_server.violations()
     yield checked_server
@@ -129,19 +108,19 @@ def open_device() -> Iterator[Callable[[str], Device]]:
 
 
 @pytest.fixture
-def stranger(checked: Checked, open_device: Callable[[str], Device]) -> Device:
+def stranger(checked: CheckedServer, open_device: Callable[[str], Device]) -> Device:
     """Somebody without a token, past the proxy."""
     return open_device(checked.direct_url)
 
 
 @pytest.fixture
-def newcomer(checked: Checked, open_device: Callable[[str], Device]) -> Device:
+def newcomer(checked: CheckedServer, open_device: Callable[[str], Device]) -> Device:
     """Somebody who has no token yet, seen through the proxy."""
     return open_device(checked.url)
 
 
 @pytest.fixture
-def log_in(checked: Checked, open_device: Callable[[str], Device]) -> Callable[..., Device]:
+def log_in(checked: CheckedServer, open_device: Callable[[str], Device]) -> Callable[..., Device]:
     """Log in on Alice's server once more."""
 
     def log_in(**more: Any) -> Device:
@@ -151,14 +130,14 @@ def log_in(checked: Checked, open_device: Callable[[str], Device]) -> Callable[.
 
 
 @pytest.fixture(scope="session")
-def alices_phone(checked_server: Checked) -> Iterator[Device]:
+def alices_phone(checked_server: CheckedServer) -> Iterator[Device]:
     """Logged in once: a password takes its time."""
     with contextlib.closing(Device(checked_server.url)) as device:
         yield device.log_in("alice", checked_server.server.password, device_id="PHONE")
 
 
 @pytest.fixture
-def alice(alices_phone: Device, checked: Checked) -> Device:
+def alice(alices_phone: Device, checked: CheckedServer) -> Device:
     return alices_phone
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import Checked
+from tests.checking_proxy import CheckedServer
 from tests.conformance.device import Device, part, password_login, state_path
 
 FORBIDDEN = (403, "M_FORBIDDEN")
 
 
-def test_the_password_opens(checked: Checked, newcomer: Device) -> None:
+def test_the_password_opens(checked: CheckedServer, newcomer: Device) -> None:
     assert {"type": "m.login.password"} in newcomer.call("GET", "/login")["flows"]
     password = checked.server.password
     answer = newcomer.call("POST", "/login", password_login("alice", password))
@@ -41,7 +41,7 @@ def test_the_password_opens(checked: Checked, newcomer: Device) -> None:
     ],
 )
 def test_nothing_else_opens(
-    checked: Checked, stranger: Device, change: dict[str, Any], refusal: tuple[int, str]
+    checked: CheckedServer, stranger: Device, change: dict[str, Any], refusal: tuple[int, str]
 ) -> None:
     body = password_login("alice", checked.server.password) | change
     assert stranger.refused("POST", "/login", body) == refusal
@@ -57,7 +57,7 @@ def test_a_device_has_one_session(log_in: Callable[..., Device]) -> None:
     assert second.refused("POST", "/logout", {}) == (401, "M_UNKNOWN_TOKEN")
 
 
-def test_tokens_can_be_renewed(checked: Checked, newcomer: Device) -> None:
+def test_tokens_can_be_renewed(checked: CheckedServer, newcomer: Device) -> None:
     body = password_login("alice", checked.server.password) | {"refresh_token": True}
     begun = newcomer.call("POST", "/login", body)
     renewed = newcomer.call("POST", "/refresh", {"refresh_token": begun["refresh_token"]})
@@ -79,7 +79,7 @@ def test_nobody_registers(stranger: Device) -> None:
 
 
 def test_deleting_devices_takes_the_password(
-    alice: Device, log_in: Callable[..., Device], checked: Checked
+    alice: Device, log_in: Callable[..., Device], checked: CheckedServer
 ) -> None:
     other = log_in(device_id="OLD")
     wanted = [one["device_id"] for one in alice.call("GET", "/devices")["devices"]]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from api.client.tables import all_routes
-from tests.conformance.conftest import GATEWAY, LIVEKIT, Checked
+from tests.checking_proxy import CheckedServer
+from tests.conformance.conftest import GATEWAY, LIVEKIT
 from tests.conformance.device import Device, part
 
 V1 = "/_matrix/client/v1"
@@ -26,7 +27,7 @@ PUSHER = {
 }
 
 
-def proof(device: Device, checked: Checked, method: str, path: str, body: Any) -> Any:
+def proof(device: Device, checked: CheckedServer, method: str, path: str, body: Any) -> Any:
     """What confirms a request: the password, in the session of the challenge."""
     asked = device.ask(method, path, body)
     assert asked.status == 401
@@ -94,7 +95,7 @@ def test_a_thread_that_is_read_leaves_the_rest_unread(alice: Device, bob: Device
 
 
 def test_a_token_logs_the_next_client_in(
-    alice: Device, checked: Checked, log_in: Callable[..., Device], stranger: Device
+    alice: Device, checked: CheckedServer, log_in: Callable[..., Device], stranger: Device
 ) -> None:
     path = f"{V1}/login/get_token"
     given = alice.call("POST", path, {"auth": proof(alice, checked, "POST", path, {})})
@@ -181,7 +182,7 @@ def test_calls_of_several_find_the_owners_service_and_nobody_elses(
     assert set(bob.call("GET", "/.well-known/matrix/client")) == {"m.homeserver"}
 
 
-def test_events_are_delayed_put_off_and_called_off(alice: Device, checked: Checked) -> None:
+def test_events_are_delayed_put_off_and_called_off(alice: Device, checked: CheckedServer) -> None:
     room_id = alice.create_room()
     assert alice.call("GET", VERSIONS)["unstable_features"]["org.matrix.msc4140"] is True
     waiting = f"{UNSTABLE}/org.matrix.msc4140/delayed_events"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.conformance.conftest import Checked
+from tests.checking_proxy import CheckedServer
 from tests.conformance.device import Device
 
 UNKNOWN_TOKEN = (401, "M_UNKNOWN_TOKEN")
@@ -22,7 +22,7 @@ def confirmed(device: Device, password: str, path: str, body: dict[str, Any]) ->
     return device.call("POST", path, body | {"auth": proof})
 
 
-def test_an_account_to_its_end(spare: Checked, open_device: Callable[[str], Device]) -> None:
+def test_an_account_to_its_end(spare: CheckedServer, open_device: Callable[[str], Device]) -> None:
     password = spare.server.password
 
     def log_in(device_id: str) -> Device:

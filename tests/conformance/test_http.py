@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.client.tables import all_routes
-from tests.conformance.conftest import Checked
+from tests.checking_proxy import CheckedServer
 from tests.conformance.device import Device, send_path
 
 VERSIONS = "/_matrix/client/versions"
@@ -145,7 +145,7 @@ def test_browsers_may_ask_first(stranger: Device) -> None:
         )
 
 
-def test_head_is_get_without_a_body(stranger: Device, checked: Checked) -> None:
+def test_head_is_get_without_a_body(stranger: Device, checked: CheckedServer) -> None:
     reply = stranger.ask("HEAD", VERSIONS)
     assert (reply.status, reply.content) == (200, b"")
     assert reply.headers["Content-Type"].startswith("application/json")

@@ -7,7 +7,7 @@ import pytest
 
 from homeserver.matrix.identifiers import UserId
 from homeserver.testing import device_secrets
-from tests.conformance.conftest import Checked
+from tests.checking_proxy import CheckedServer
 from tests.conformance.device import Device, part
 from tests.encryption import keys
 
@@ -181,7 +181,7 @@ def test_a_key_backup(alice: Device) -> None:
     assert alice.refused("GET", "/room_keys/version") == NOT_FOUND
 
 
-def test_ten_thousand_keys_are_backed_up_at_once(checked: Checked, stranger: Device) -> None:
+def test_ten_thousand_keys_are_backed_up_at_once(checked: CheckedServer, stranger: Device) -> None:
     # Not through the proxy, which looks at each key.
     alice = stranger.log_in("alice", checked.server.password)
     version = alice.call("POST", "/room_keys/version", BACKUP)["version"]
@@ -210,7 +210,7 @@ def cross_signing_set(user_id: str, name: str) -> dict[str, Any]:
     }
 
 
-def test_cross_signing_keys(alice: Device, checked: Checked) -> None:
+def test_cross_signing_keys(alice: Device, checked: CheckedServer) -> None:
     first, second = (cross_signing_set(alice.user_id, name) for name in ("first", "second"))
     path = "/keys/device_signing/upload"
     alice.call("POST", path, first)  # the first ones are free

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from tests.conformance.conftest import Checked
+from tests.checking_proxy import CheckedServer
 from tests.conformance.device import Device
 
 V1 = "/_matrix/client/v1/media"
@@ -84,7 +84,7 @@ def test_what_is_not_there(alice: Device, name: str) -> None:
 
 
 def test_the_limit_is_told_and_kept(
-    alice: Device, checked: Checked, open_device: Callable[[str], Device]
+    alice: Device, checked: CheckedServer, open_device: Callable[[str], Device]
 ) -> None:
     config = alice.call("GET", f"{V1}/config")
     assert config == alice.call("GET", "/_matrix/media/v3/config")

@@ -3,17 +3,17 @@
 import json
 from typing import Any
 
-from tests.conformance.conftest import Checked
+from tests.checking_proxy import CheckedServer
 from tests.conformance.device import Device, part
 from tests.conformance.test_membership import until
 
 
-def rooms_of(checked: Checked) -> dict[str, Any]:
+def rooms_of(checked: CheckedServer) -> dict[str, Any]:
     listed = json.loads(checked.server.command("rooms", "--json").stdout)
     return {room["room_id"]: room for room in listed}
 
 
-def test_a_forgotten_room_is_purged(alice: Device, checked: Checked) -> None:
+def test_a_forgotten_room_is_purged(alice: Device, checked: CheckedServer) -> None:
     room_id = alice.create_room(name="Attic")
     for number in range(5):
         alice.say(room_id, str(number))
@@ -28,7 +28,7 @@ def test_a_forgotten_room_is_purged(alice: Device, checked: Checked) -> None:
     assert alice.refused("GET", f"/rooms/{part(room_id)}/state") == (403, "M_FORBIDDEN")
 
 
-def test_a_room_is_purged_by_command(alice: Device, checked: Checked) -> None:
+def test_a_room_is_purged_by_command(alice: Device, checked: CheckedServer) -> None:
     room_id = alice.create_room()
     alice.call("POST", f"/rooms/{part(room_id)}/leave", {})
     checked.server.command("rooms", "purge", room_id)
