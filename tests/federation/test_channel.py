@@ -253,6 +253,9 @@ async def test_a_frame_that_breaks_its_reader_does_not_stop_the_ones_behind(
     await alice.send(bob.server_name, "medicine")
     await meeting.clock.until(lambda: bob.texts == ["medicine"])
     assert tries == 5
+    line = bob.federation.lines.find(alice.server_name)
+    assert line is not None
+    assert line.stored == 0
 
 
 @pytest.mark.parametrize(
