@@ -2,7 +2,7 @@
 
 import orjson
 
-from federation import consent, consent_steps
+from federation import consent, consent_steps, early_invitations
 from federation.consent import Effect, Outcome, Standing, Step
 from federation.consent_steps import Doing
 from federation.handshake_messages import Secrets
@@ -44,10 +44,11 @@ def activate(
     is_wider = _set_scope(work, peer, handshake, doing.at, was_connected=was_connected)
     _renew_channel(work, party, peer, secrets)
     crash_points.reach(Point.CHANNEL_MADE)
-    if Effect.OPEN_CHANNEL in outcome.effects:
-        frames.delete_everything(work, peer.server_name)
     if is_wider or Effect.OPEN_CHANNEL in outcome.effects:
         hiding.follow_standing(work, peer.server_name, doing.at)
+    if Effect.OPEN_CHANNEL in outcome.effects:
+        frames.delete_everything(work, peer.server_name)
+        early_invitations.send(work, party, peer.server_name)
     if Effect.TELL_OWNER in outcome.effects:
         content: JsonObject = {"server_name": peer.server_name, "name": secrets.their_name}
         notices.tell_owner(work, doing.at, "connected", peer.node_id, content)

@@ -60,6 +60,7 @@ class Effect(StrEnum):
     )
     FORGET_PEER = "forget keys, routes and what waits"
     HIDE_PEER = "hide the peer's users"
+    TAKE_BACK_INVITES = "take back what the peer's users were invited to meanwhile"
     TELL_OWNER = "tell the owner"
 
 
@@ -81,6 +82,7 @@ class Breach(Exception):
 
 
 _S, _T, _E = Standing, Step, Effect
+_NO_LONGER = (_E.TAKE_BACK_INVITES, _E.FORGET_HANDSHAKE)
 _CLOSE = (_E.CLOSE_SOCKETS, _E.FORGET_HANDSHAKE, _E.FORGET_PEER, _E.HIDE_PEER)
 
 TABLE: Mapping[tuple[Standing, Step], Outcome] = {
@@ -103,11 +105,13 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.OFFERED, _T.INVITATION_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.OFFERED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.OFFERED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
-    (_S.OFFERED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.LET_REQUEST_WAIT,)),
-    (_S.OFFERED, _T.OWNER_CANCELLED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
-    (_S.OFFERED, _T.OWNER_WITHDREW): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
-    (_S.OFFERED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE, _E.TELL_OWNER)),
-    (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
+    (_S.OFFERED, _T.OWNER_DECLINED): Outcome(
+        _S.DECLINED, (_E.TAKE_BACK_INVITES, _E.LET_REQUEST_WAIT)
+    ),
+    (_S.OFFERED, _T.OWNER_CANCELLED): Outcome(_S.NONE, _NO_LONGER),
+    (_S.OFFERED, _T.OWNER_WITHDREW): Outcome(_S.NONE, _NO_LONGER),
+    (_S.OFFERED, _T.EXPIRED): Outcome(_S.NONE, (*_NO_LONGER, _E.TELL_OWNER)),
+    (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, _NO_LONGER),
     (_S.OFFERED, _T.KNOCK_CAME): Outcome(_S.OFFERED, (_E.ASK_OWNER,)),
     # Active: a new invitation repairs, and changes neither standing nor grants.
     (_S.ACTIVE, _T.REQUEST_CAME): Outcome(_S.ACTIVE),

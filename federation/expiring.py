@@ -89,7 +89,7 @@ class Expiring:
             if handshake.expires_at >= doing.at:
                 continue
             issuing.void_used_by(work, [handshake], Use.EXPIRED)
-            ended = half_open.end(work, handshake, Step.EXPIRED, doing)
+            ended = half_open.end(work, self._party, handshake, Step.EXPIRED, doing)
             if ended is not None:
                 peer, outcome = ended
                 _tell(work, outcome, peer, "expired", doing.at)

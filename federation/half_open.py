@@ -1,9 +1,10 @@
 """A handshake that comes to nothing: it took too long, or its invitation was withdrawn."""
 
-from federation import consent, consent_steps
+from federation import consent, consent_steps, early_invitations
 from federation.consent import Outcome, Standing, Step
 from federation.consent_steps import Doing
 from federation.desk import DONE, SILENT
+from federation.turn_state import Party
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import invitations, peers
 from homeserver.storage.invitations import Handshake
@@ -12,7 +13,7 @@ from homeserver.storage.unit_of_work import UnitOfWork
 
 
 def end(
-    work: UnitOfWork, handshake: Handshake, step: Step, doing: Doing
+    work: UnitOfWork, party: Party, handshake: Handshake, step: Step, doing: Doing
 ) -> tuple[Peer, Outcome] | None:
     """Forget it, and take the step if that was all there was; returns whom it concerned."""
     invitations.delete_handshake(work, handshake.key)
@@ -21,6 +22,7 @@ def end(
         return None
     if (Standing(peer.standing), step) not in consent.TABLE:
         return None
+    early_invitations.take_back(work, party, peer, step)
     return peer, consent_steps.take(work, peer, step, doing)[1]
 
 

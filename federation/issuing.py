@@ -95,7 +95,7 @@ class Issuing:
     async def withdraw(self, intake: str, how: str) -> None:
         """Make an invitation void that has connected nobody; whoever waits at it is refused."""
         doing = Doing(self._party.clock.now_ms(), "owner", how)
-        ended = await self._database.write(lambda work: _withdraw(work, intake, doing))
+        ended = await self._database.write(lambda work: _withdraw(work, self._party, intake, doing))
         self._doors.close(bytes.fromhex(intake))
         for key in ended:
             self._doors.close_all(doors.HANDSHAKE, key)
@@ -133,7 +133,7 @@ def void_used_by(work: UnitOfWork, handshakes: Iterable[Handshake], use: Use) ->
             invitations.change_invitation(work, invitation.intake, ticket=outcome.ticket.value)
 
 
-def _withdraw(work: UnitOfWork, intake: str, doing: Doing) -> list[str]:
+def _withdraw(work: UnitOfWork, party: Party, intake: str, doing: Doing) -> list[str]:
     """Returns the handshakes that ended with it."""
     invitation = invitations.find_invitation(work, intake)
     if invitation is None:
@@ -150,7 +150,7 @@ def _withdraw(work: UnitOfWork, intake: str, doing: Doing) -> list[str]:
         if one.intake == intake and one.role == INVITER and one.state != DONE
     ]
     for handshake in waiting:
-        half_open.end(work, handshake, Step.OWNER_WITHDREW, doing)
+        half_open.end(work, party, handshake, Step.OWNER_WITHDREW, doing)
     return [one.key for one in waiting]
 
 

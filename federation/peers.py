@@ -14,6 +14,7 @@ from federation import (
     consent,
     consent_steps,
     doors,
+    early_invitations,
     editing,
     fingerprints,
     forgetting,
@@ -307,6 +308,7 @@ class Peers:
             made = first(work)
             peer = replace(_load(work, server_name), **changes)
             who = "server" if step is Step.ROOMS_ENDED else "owner"
+            early_invitations.take_back(work, self._party, peer, step)
             doing = replace(self._by_owner(how), who=who)
             peer, outcome = consent_steps.take(work, peer, step, doing)
             then(work, peer)

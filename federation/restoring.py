@@ -5,7 +5,7 @@ Runs before the server is started. Every connection comes up paused, for the own
 
 from dataclasses import replace
 
-from federation import consent_steps, identity, repair
+from federation import consent_steps, early_invitations, identity, repair
 from federation.consent import Standing, Step
 from federation.consent_steps import Doing
 from federation.turn_state import Party
@@ -23,6 +23,7 @@ def void(work: UnitOfWork, party: Party) -> list[Peer]:
     for handshake in invitations.load_handshakes(work):
         peer = peers.find_node(work, handshake.node_id)
         if peer is not None and peer.standing in (Standing.REQUESTED, Standing.OFFERED):
+            early_invitations.take_back(work, party, peer, Step.EXPIRED)
             consent_steps.take(work, peer, Step.EXPIRED, Doing(now, "server", _WHY))
     invitations.void_all(work)
     groups.forget_everything(work)

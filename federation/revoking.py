@@ -208,7 +208,7 @@ def _affected(
         what = _LEAVE
     elif choice.rooms == "eject":
         what = _EJECT if _can_remove(view, owner, room_id, server) else _NO_POWER
-    return AffectedRoom(room_id, _name(view, room_id), others, what.format(others=named))
+    return AffectedRoom(room_id, name_of(view, room_id), others, what.format(others=named))
 
 
 def _can_remove(view: View, owner: UserId, room_id: RoomId, server: ServerName) -> bool:
@@ -220,7 +220,8 @@ def _can_remove(view: View, owner: UserId, room_id: RoomId, server: ServerName) 
     )
 
 
-def _name(view: View, room_id: RoomId) -> str:
+def name_of(view: View, room_id: RoomId) -> str:
+    """A room by its name, or by the people in it."""
     current = room_state.current_state(view, room_id)
     named = state.load_entry(view, current, ("m.room.name", ""))
     name = named.content.get("name") if named is not None else None

@@ -9,6 +9,9 @@ from homeserver.matrix.canonical_json import JsonObject
 
 YES, NO, NEVER = "\u2705", "\u274c", "\U0001f6ab"
 _MOST_LISTED = 20
+_STILL_INVITED = (
+    "You may invite people, and not take them out again, so they still stand there as invited:"
+)
 
 _COMPARE = (
     "Compare these words with the ones on their screen, by voice: {words}. "
@@ -197,6 +200,16 @@ def _introduced(content: JsonObject, _known: Iterable[str]) -> str:
     )
 
 
+def _invitations_over(content: JsonObject, _known: Iterable[str]) -> str:
+    lines = [
+        f"What you invited people of {who(content)} to, before there was a connection, is over."
+    ]
+    for key, what in (("taken", "They are taken out again of"), ("left", _STILL_INVITED)):
+        names = [shown_names.quoted(str(one)) for one in content.get(key, [])]
+        lines += [f"{what} {', '.join(_first(names, 'more rooms'))}."] if names else []
+    return "\n".join(lines)
+
+
 def _room(content: Mapping[str, Any]) -> str:
     return f"the room {shown_names.safe(str(content.get('room_id') or '?'))}"
 
@@ -230,6 +243,7 @@ _TEXTS: Mapping[str, Callable[[JsonObject, Iterable[str]], str]] = {
         "The keys that the server of {who} left here are wrong, and were not taken. What you write "
         "may not be readable on their newest devices."
     ),
+    "invitations_over": _invitations_over,
     "expired": _plain("The connection with {who} did not come about in time."),
     "goodbye": _plain("{who} has ended the connection, and said so."),
     "keys_renewed": _plain("{who} has renewed its keys in the way that was agreed before."),

@@ -20,13 +20,15 @@ from homeserver.storage import accounts, delayed_events, events, hiding, peers, 
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.hiding import Spell, StandIn, Veil
+from homeserver.storage.peers import Peer
 from homeserver.storage.rooms import Membership, Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _HERE = frozenset({"join", "invite", "knock"})
 _ANY = _HERE | {"leave", "ban"}
 _OVER = frozenset({"revoked", "blocked", "declined"})
-_ASKED_AGAIN = frozenset({"requested", "offered"})
+_OFFERED = "offered"
+_ASKED_AGAIN = frozenset({"requested", _OFFERED})
 # What a device encrypted, for whoever it took to be in the room.
 ENCRYPTED = "m.room.encrypted"
 # The position of servers that were in a room before we came.
@@ -139,6 +141,8 @@ def _require_sync(work: UnitOfWork, room_id: RoomId, now_ms: int) -> None:
 def _wanted(view: View, room_id: RoomId, server: ServerName) -> tuple[bool, bool]:
     """Whether a server's users are to be shown as absent, and whether they are not to be heard."""
     peer = peers.find_peer(view, server)
+    if peer is not None and _is_awaited(view, room_id, peer):
+        return False, False
     is_stranger = meeting_strangers.is_unmet(view, room_id, server)
     if peer is None or is_stranger:
         return is_stranger, False
@@ -146,6 +150,19 @@ def _wanted(view: View, room_id: RoomId, server: ServerName) -> tuple[bool, bool
         peer.standing in _ASKED_AGAIN and peer.standing_before in _OVER
     )
     return is_over, not is_over and peer.grants.get("messages") is False
+
+
+def _is_awaited(view: View, room_id: RoomId, peer: Peer) -> bool:
+    """Whether the owner has said yes to a server, and all that a room says of its users is his.
+
+    He sees whom he has invited, and that he took it back; there is nothing of theirs to hide.
+    """
+    owner = accounts.find_owner(view)
+    if peer.standing != _OFFERED or owner is None:
+        return False
+    known = [one.event_id for one in _members(view, room_id, peer.server_name, _ANY)]
+    said = events.load_bodies(view, known).values()
+    return bool(known) and all(one.sender == owner for one in said)
 
 
 def _hide(work: UnitOfWork, room_id: RoomId, server: ServerName, now_ms: int) -> None:

@@ -14,7 +14,8 @@ from homeserver.matrix.identifiers import UserId
 from homeserver.rooms import drafting, state
 from homeserver.rooms.drafting import Intent
 from homeserver.rooms.local_server import LocalServer
-from homeserver.storage import accounts, frames, peers, room_state, rooms, sharing
+from homeserver.storage import accounts, frames, invitations, peers, room_state, rooms, sharing
+from homeserver.storage.peers import Peer
 from homeserver.storage.rooms import Room
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -43,8 +44,8 @@ _UNKNOWN = (
 _NOT_CONNECTED = {
     "requested": "The server of {} asks to connect with yours. Accept that in your Connections "
     "room, or with `homeserver peers accept`, and invite again once you are connected.",
-    "offered": "You said yes to a connection with the server of {}, and it has not answered yet. "
-    "Your Connections room tells you once you are connected; invite again then.",
+    "offered": "You agreed to meet the server of {} in a room, and a connection that is made for "
+    f"rooms carries no invitations. {_SEND_A_LINK}",
     "revoked": f"You ended the connection with the server of {{}}. {_SEND_A_LINK}",
     "declined": f"You declined the request of the server of {{}} to connect. {_SEND_A_LINK}",
     "blocked": "You have blocked the server of {}. Unblock it first, in your Connections room or "
@@ -55,7 +56,8 @@ _NOT_CONNECTED = {
 def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) -> None:
     """Raise `NotConnected` if one of these users lives on a server that we do not know.
 
-    Raises `InviteBlocked` where a user's server told us that its owner takes no invitations.
+    Where our owner has said yes and theirs has not yet, the invitation waits for it. Raises
+    `InviteBlocked` where a user's server told us that its owner takes no invitations.
 
     Spec: client-server-api#invite-permission
     """
@@ -65,6 +67,8 @@ def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) 
         if local.owns(user_id):
             continue
         peer = peers.find_peer(view, server)
+        if peer is not None and _may_wait(view, peer):
+            continue
         if server not in connected:
             standing = "none" if peer is None else peer.standing
             raise errors.NotConnected(_NOT_CONNECTED.get(standing, _UNKNOWN).format(user_id))
@@ -75,6 +79,13 @@ def check_connected(view: View, local: LocalServer, user_ids: Iterable[UserId]) 
             )
         if peer is not None and peer.granted.get(peers.TAKES_INVITES) is False:
             raise errors.InviteBlocked
+
+
+def _may_wait(view: View, peer: Peer) -> bool:
+    """Whether a yes of the other side is all that is missing, and will be for every room."""
+    return peer.standing == "offered" and any(
+        one.room_id is None for one in invitations.handshakes_with(view, peer.node_id)
+    )
 
 
 def change_membership(

@@ -13,8 +13,10 @@ from federation.lines import Line, Lines
 from federation.reception import Reception
 from federation.turn_state import TurnState
 from homeserver.encryption import peer_deposits
+from homeserver.matrix.identifiers import ServerName
 from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, invitations, peers
+from homeserver.storage.unit_of_work import View
 
 # G1
 
@@ -35,6 +37,16 @@ def answer_who_is_there(patch: pytest.MonkeyPatch) -> None:
 
 def agree_without_the_owner(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "_has_to_ask", lambda *_arguments: False)
+
+
+def count_one_yes_for_both(patch: pytest.MonkeyPatch) -> None:
+    connected = peers.connected_servers
+
+    def agreed(view: View) -> frozenset[ServerName]:
+        offered = (one for one in peers.load_peers(view) if one.standing == "offered")
+        return connected(view) | {one.server_name for one in offered}
+
+    patch.setattr(peers, "connected_servers", agreed)
 
 
 def take_a_link_again(patch: pytest.MonkeyPatch) -> None:

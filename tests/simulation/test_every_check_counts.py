@@ -35,6 +35,7 @@ from tests.simulation import (
     test_g16_forged_positions,
     test_g16_hostile_peers,
     test_g20_edits_apply_at_once,
+    test_invitations_that_wait,
 )
 
 Remove = Callable[[pytest.MonkeyPatch], None]
@@ -112,6 +113,15 @@ REMOVALS = [
         told(
             test_g3_two_yeses.test_a_link_that_asks_again_connects_nobody_before_the_second_yes,
             seen="'active' == 'requested'",
+        ),
+    ),
+    Removal(
+        "G3",
+        "an invitation waits for the other yes",
+        removing_checks.count_one_yes_for_both,
+        told(
+            test_invitations_that_wait.test_g3_nothing_of_it_leaves_before_the_second_yes,
+            seen="queued for somebody",
         ),
     ),
     Removal(
