@@ -45,4 +45,6 @@ class AdminToken:
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """Whoever showed the admin token: the owner, on the command line or in the console."""
+    """Whoever showed the admin token: the owner, on the command line or by another program."""
+
+    how: str  # as the audit trail says it

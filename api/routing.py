@@ -23,6 +23,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, RootModel, ValidationError
 
+from api import ways
 from api.authentication import Administrator, AdminToken, Authenticate, token_of
 from homeserver import errors
 from homeserver.matrix import canonical_json
@@ -154,7 +155,7 @@ class Binder:
     async def _administrator(self, request: web.Request) -> Administrator:
         token: AdminToken = self._services[AdminToken]
         token.check(token_of(request))
-        return Administrator()
+        return Administrator(ways.of_agent(request.headers.get("User-Agent")))
 
 
 async def _request(request: web.Request) -> web.Request:

@@ -69,12 +69,21 @@ def note_everything(work: UnitOfWork, doing: Doing, *, is_paused: bool) -> None:
     _note_of_nobody(work, "everything paused" if is_paused else "everything resumed", doing)
 
 
-def note_invitation(work: UnitOfWork, invitation: Invitation, step: str, at: int) -> None:
+def note_invitation(
+    work: UnitOfWork, invitation: Invitation, step: str, at: int, way: str | None
+) -> None:
     """Enter what the owner did with a link, which is a yes to whoever opens it."""
     named = [f"invitation {invitation.intake}", *_agreed(invitation.grants or {})]
     if invitation.expected:
         named.append(f"for {invitation.expected}")
-    _note_of_nobody(work, step, Doing(at, "owner", invitation.how), ", ".join(named))
+    _note_of_nobody(
+        work, step, Doing(at, "owner", invitation.how), ", ".join(filter(None, [*named, by(way)]))
+    )
+
+
+def by(way: str | None) -> str | None:
+    """By which way the owner ordered something of which `how` says how a link was passed."""
+    return None if way is None else f"by the {way}"
 
 
 def _agreed(grants: JsonObject) -> list[str]:

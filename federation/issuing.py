@@ -52,6 +52,7 @@ class Wish:
     asks_owner: bool = False
     expected: str | None = None  # the only node id, or DNS name, that may use it
     grant_set: str | None = None
+    way: str | None = None  # by which the owner ordered it, for the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Issuing:
         intake = entropy.token_bytes(doors.ADDRESS_BYTES).hex()
         secret = entropy.token_bytes(_SECRET_BYTES)
         invitation = self._invitation(wish, intake, secret)
-        await self._database.write(lambda work: _give(work, invitation))
+        await self._database.write(lambda work: _give(work, invitation, wish.way))
         crash_points.reach(Point.INVITATION_KEPT)
         self._inviting.open_intake(invitation)
         own, ends = self._party.own, invitation.expires_at
@@ -117,9 +118,9 @@ class Issuing:
         )
 
 
-def _give(work: UnitOfWork, invitation: Invitation) -> None:
+def _give(work: UnitOfWork, invitation: Invitation, way: str | None) -> None:
     invitations.save_invitation(work, invitation)
-    consent_steps.note_invitation(work, invitation, GIVEN, invitation.created_at)
+    consent_steps.note_invitation(work, invitation, GIVEN, invitation.created_at, way)
 
 
 def void_used_by(work: UnitOfWork, handshakes: Iterable[Handshake], use: Use) -> None:
@@ -143,7 +144,7 @@ def _withdraw(work: UnitOfWork, party: Party, intake: str, doing: Doing) -> list
     except Breach as breach:
         raise sentences.not_now(breach) from breach
     invitations.change_invitation(work, intake, ticket=outcome.ticket.value)
-    consent_steps.note_invitation(work, invitation, WITHDRAWN, doing.at)
+    consent_steps.note_invitation(work, invitation, WITHDRAWN, doing.at, doing.how)
     waiting = [
         one
         for one in invitations.load_handshakes(work)

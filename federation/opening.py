@@ -36,6 +36,7 @@ class Choice:
     how: str = "link"
     grant_set: str | None = None
     room_id: RoomId | None = None  # an introduction is for one room
+    way: str | None = None  # by which the owner ordered it, for the audit trail
 
 
 def open_link(
@@ -51,7 +52,7 @@ def open_link(
     if peers.is_everything_paused(work):
         raise EverythingPaused
     doing = Doing(now, "owner", choice.how)
-    consent_steps.take(work, peer, Step.OWNER_CONNECTED, doing)
+    consent_steps.take(work, peer, Step.OWNER_CONNECTED, doing, consent_steps.by(choice.way))
     handshake = _ask(work, party, terms, link, peer, is_repair=is_repair)
     handshake = replace(handshake, room_id=choice.room_id)
     invitations.save_handshake(work, handshake)

@@ -92,10 +92,7 @@ class Peers:
 
     def find(self, server_name: ServerName) -> Peer:
         """One peer; raises `NotFound`."""
-        peer = self._database.read(lambda view: peers.find_peer(view, server_name))
-        if peer is None:
-            raise errors.NotFound("There is no connection with that server.")
-        return peer
+        return self._database.read(lambda view: _load(view, server_name))
 
     def resolve(self, name: str) -> Peer:
         """The one peer that a person means by a name; raises `NotFound` or `Conflict`."""
@@ -113,14 +110,16 @@ class Peers:
         """Make an invitation void that has connected nobody; whoever waits at it is refused."""
         await self._handshakes.issuing.withdraw(intake, how)
 
-    async def connect(self, text: str, how: str = "link", grants: str | None = None) -> ServerName:
+    async def connect(
+        self, text: str, how: str = "link", grants: str | None = None, way: str | None = None
+    ) -> ServerName:
         """Open somebody's link: our yes. The connection is active once both sides proved."""
         link = invitation_links.read(text)
         if link.expires_at < self._party.clock.now_ms():
             raise errors.InvalidParam("That invitation has expired. Ask for another one.")
         if not link.routes:
             raise errors.InvalidParam("That invitation does not say where its server is.")
-        connecting, choice = self._handshakes.connecting, Choice(how, grants)
+        connecting, choice = self._handshakes.connecting, Choice(how, grants, way=way)
         handshake: Handshake = await self._write(
             lambda work: connecting.open_link(work, link, choice)
         )
@@ -308,8 +307,8 @@ class Peers:
             made = first(work)
             peer = replace(_load(work, server_name), **changes)
             who = "server" if step is Step.ROOMS_ENDED else "owner"
-            early_invitations.take_back(work, self._party, peer, step)
             doing = replace(self._by_owner(how), who=who)
+            early_invitations.take_back(work, self._party, peer, step)
             peer, outcome = consent_steps.take(work, peer, step, doing)
             then(work, peer)
             return made, self._carry_out(work, peer, outcome)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.admin.server import HOW, PREFIX, About
+from api.admin.server import PREFIX, About
 from api.authentication import Administrator
 from api.routing import Routes
 from federation import qr_codes, reach
@@ -35,9 +35,12 @@ async def invite(
 
     With `qr` the answer holds the link as a picture too, `qr_svg`.
     """
-    del admin
     issued = await peers.invite(
-        wish.how, asks_owner=wish.asks_owner, expected=wish.expected, grant_set=wish.grants
+        wish.how,
+        asks_owner=wish.asks_owner,
+        expected=wish.expected,
+        grant_set=wish.grants,
+        way=admin.how,
     )
     return {
         "id": issued.intake,
@@ -57,6 +60,5 @@ async def list_invitations(admin: Administrator, overview: Overview) -> JsonObje
 @routes.delete("/invitations/{invitation_id}")
 async def withdraw(admin: Administrator, invitation_id: str, peers: Peers) -> JsonObject:
     """Make an invitation void that nobody has used."""
-    del admin
-    await peers.withdraw(invitation_id, HOW)
+    await peers.withdraw(invitation_id, admin.how)
     return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.admin.server import HOW, PREFIX
+from api.admin.server import PREFIX
 from api.authentication import Administrator
 from api.routing import JsonBody, Routes
 from federation.consent import Step
@@ -21,16 +21,16 @@ from homeserver.matrix.identifiers import ServerName
 
 routes = Routes(PREFIX)
 
-Verb = Callable[[Peers, ServerName], Awaitable[None]]
+Verb = Callable[[Peers, ServerName, str], Awaitable[None]]
 
 # What takes no more than a name. Each is one step of the consent table.
 VERBS: Mapping[str, Verb] = {
-    "decline": lambda peers, peer: peers.decline(peer, HOW),
-    "cancel": lambda peers, peer: peers.cancel(peer, HOW),
-    "pause": lambda peers, peer: peers.pause(peer, how=HOW),
-    "resume": lambda peers, peer: peers.resume(peer, HOW),
-    "unblock": lambda peers, peer: peers.unblock(peer, HOW),
-    "dismiss": lambda peers, peer: peers.dismiss_alarm(peer, HOW),
+    "decline": lambda peers, peer, how: peers.decline(peer, how),
+    "cancel": lambda peers, peer, how: peers.cancel(peer, how),
+    "pause": lambda peers, peer, how: peers.pause(peer, how=how),
+    "resume": lambda peers, peer, how: peers.resume(peer, how),
+    "unblock": lambda peers, peer, how: peers.unblock(peer, how),
+    "dismiss": lambda peers, peer, how: peers.dismiss_alarm(peer, how),
 }
 
 
@@ -73,9 +73,8 @@ async def connect(
     admin: Administrator, given: LinkGiven, peers: Peers, overview: Overview
 ) -> JsonObject:
     """Say yes to an invitation. The connection is active as soon as both sides have proved it."""
-    del admin
     how = "scanned" if given.is_scanned else "link"
-    return overview.peer(peers.find(await peers.connect(given.link, how, given.grants)))
+    return overview.peer(peers.find(await peers.connect(given.link, how, given.grants, admin.how)))
 
 
 @routes.get("/peers")
@@ -99,13 +98,12 @@ async def edit_grants(
     admin: Administrator, name: str, changes: JsonBody, peers: Peers, overview: Overview
 ) -> JsonObject:
     """Change what the peer may do, from the next frame on; `grant_set` goes first."""
-    del admin
     given = dict(changes.root)
     server_name = peers.resolve(name).server_name
     grant_set = given.pop("grant_set", None)
     if grant_set is not None and not isinstance(grant_set, str):
         raise errors.InvalidParam("grant_set must be the name of a set of grants.")
-    await peers.edit_grants(server_name, given, HOW, grant_set)
+    await peers.edit_grants(server_name, given, admin.how, grant_set)
     return overview.peer(peers.find(server_name))
 
 
@@ -117,13 +115,12 @@ async def revoke(
 
     `report` says what that does to shared rooms, and what it cannot do; `dry_run` only says it.
     """
-    del admin
     server_name = peers.resolve(name).server_name
     choice = ending.choice
     if ending.dry_run:
         report = peers.preview_end(server_name, **choice)
     else:
-        report = await peers.revoke(server_name, HOW, says_goodbye=ending.goodbye, **choice)
+        report = await peers.revoke(server_name, admin.how, says_goodbye=ending.goodbye, **choice)
     return overview.peer(peers.find(server_name)) | {"report": report.to_json()}
 
 
@@ -132,7 +129,6 @@ async def block(
     admin: Administrator, name: str, ending: Ending, peers: Peers, overview: Overview
 ) -> JsonObject:
     """End a connection as `revoke` does, with the same choices, and never be asked again."""
-    del admin
     if ending.goodbye:
         raise errors.InvalidParam("Who is blocked is told nothing.")
     server_name = peers.resolve(name).server_name
@@ -140,7 +136,7 @@ async def block(
     if ending.dry_run:
         report = peers.preview_end(server_name, Step.OWNER_BLOCKED, **choice)
     else:
-        report = await peers.block(server_name, HOW, **choice)
+        report = await peers.block(server_name, admin.how, **choice)
     return overview.peer(peers.find(server_name)) | {"report": report.to_json()}
 
 
@@ -149,9 +145,8 @@ async def accept(
     admin: Administrator, name: str, accepting: Accepting, peers: Peers, overview: Overview
 ) -> JsonObject:
     """Say yes to somebody who asks."""
-    del admin
     peer = peers.resolve(name)
-    await peers.accept(peer.server_name, HOW, accepting.grants)
+    await peers.accept(peer.server_name, admin.how, accepting.grants)
     return overview.after(peer)
 
 
@@ -160,10 +155,9 @@ async def take_step(
     admin: Administrator, name: str, verb: str, peers: Peers, overview: Overview
 ) -> JsonObject:
     """`decline`, `cancel`, `pause`, `resume`, `unblock`; `dismiss` an alarm."""
-    del admin
     step = VERBS.get(verb)
     if step is None:
         raise errors.Unrecognized
     peer = peers.resolve(name)
-    await step(peers, peer.server_name)
+    await step(peers, peer.server_name, admin.how)
     return overview.after(peer)

@@ -12,8 +12,6 @@ from homeserver.matrix.identifiers import UserId
 from homeserver.ports import Clock
 
 PREFIX = "/_homeserver/admin/v1"
-# How the audit trail says that something was agreed through here.
-HOW = "admin API"
 
 routes = Routes(PREFIX)
 
@@ -42,14 +40,12 @@ async def show_status(admin: Administrator, overview: Overview, about: About) ->
 @routes.post("/pause")
 async def pause_everything(admin: Administrator, peers: Peers, overview: Overview) -> JsonObject:
     """Stop everything with everybody; peers that are paused singly stay so afterwards."""
-    del admin
-    await peers.pause_everything(is_paused=True, how=HOW)
+    await peers.pause_everything(is_paused=True, how=admin.how)
     return overview.status()
 
 
 @routes.post("/resume")
 async def resume_everything(admin: Administrator, peers: Peers, overview: Overview) -> JsonObject:
     """End the pause of everything."""
-    del admin
-    await peers.pause_everything(is_paused=False, how=HOW)
+    await peers.pause_everything(is_paused=False, how=admin.how)
     return overview.status()

@@ -32,8 +32,7 @@ async def agree(
     admin: Administrator, room_id: RoomId, whom: Whom, strangers: Strangers
 ) -> JsonObject:
     """Agree to meet them in that room; one that waited for it is entered by itself."""
-    del admin
-    await strangers.agree(room_id, whom.server, "admin API")
+    await strangers.agree(room_id, whom.server, admin.how)
     return {}
 
 
@@ -42,6 +41,5 @@ async def refuse(
     admin: Administrator, room_id: RoomId, whom: Whom, strangers: Strangers
 ) -> JsonObject:
     """Keep away from them; whoever is in a room of ours is hidden."""
-    del admin
-    await strangers.refuse(room_id, whom.server, "admin API")
+    await strangers.refuse(room_id, whom.server, admin.how)
     return {}

@@ -204,6 +204,7 @@ class Obeying:
             asks_owner="ask" in flags,
             expected=options.get("for"),
             grant_set=options.get("grants"),
+            way=HOW,
         )
         return (
             "Send this link privately: whoever opens it first is connected with you. It works "
@@ -224,7 +225,7 @@ class Obeying:
         """Make a link void."""
         if len(words) != 1:
             return "Say which: withdraw ID. `invitations` lists them."
-        await self._peers.withdraw(words[0])
+        await self._peers.withdraw(words[0], HOW)
         return "Withdrawn; its link connects nobody any more."
 
     async def connect(self, words: Sequence[str]) -> str:
@@ -232,7 +233,7 @@ class Obeying:
         options, links = _options(words, ("grants",))
         if len(links) != 1:
             return "Say which: connect LINK."
-        server = await self._peers.connect(links.pop(), "link", options.get("grants"))
+        server = await self._peers.connect(links.pop(), "link", options.get("grants"), HOW)
         shown = shown_names.safe(server)
         return f"You said yes to {shown}; you will be told when the connection stands."
 

@@ -132,7 +132,9 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
     connected.serve(Services(*(services[kind] for kind in answering)))
     federation = connected.federation
     services[Peers] = federation.peers
-    services[Deactivation].before.append(lambda: federation.peers.pause_everything(is_paused=True))
+    services[Deactivation].before.append(
+        lambda: federation.peers.pause_everything(is_paused=True, how="account ended")
+    )
     federation.peers.discard_file = services[Media].discard
     services[Overview] = Overview(
         database, federation.lines, federation.hearing, federation.connecting, own

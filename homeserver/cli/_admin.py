@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from api.ways import COMMAND_LINE_AGENT
 from homeserver.config import Config, Listener
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
@@ -71,7 +72,11 @@ class AdminApi:
             f"{self._url}{_PREFIX}/{steps}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+            headers={
+                "Authorization": f"Bearer {self._token}",
+                "Content-Type": "application/json",
+                "User-Agent": COMMAND_LINE_AGENT,
+            },
         )
         try:
             with self._opener.open(request, timeout=_TIMEOUT_S) as answer:

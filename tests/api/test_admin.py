@@ -8,12 +8,20 @@ from typing import Any
 import aiohttp
 import pytest
 
+from api import ways
 from federation import invitation_links
 from homeserver import config
 from homeserver.app import initialising, running
 from homeserver.matrix.identifiers import ServerName
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+def _somebodys_link() -> str:
+    stranger = invitation_links.Link(
+        "a" * 52, ServerName("s" * 8), ("http://127.0.0.1:1",), "0" * 32, b"k" * 32, 10**14
+    )
+    return invitation_links.write(stranger)
 
 
 def never() -> str:
@@ -32,9 +40,15 @@ async def ask(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Ask
     async with running.started(settings, keyring), aiohttp.ClientSession() as session:
 
         async def request(
-            method: str, path: str, body: object = None, token: str = "the token"
+            method: str,
+            path: str,
+            body: object = None,
+            token: str = "the token",
+            agent: str = "a script",
         ) -> tuple[int, Any]:
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            headers = {"User-Agent": agent}
+            if token:
+                headers["Authorization"] = f"Bearer {token}"
             async with session.request(method, url + path, json=body, headers=headers) as answer:
                 return answer.status, await answer.json()
 
@@ -117,10 +131,7 @@ async def test_every_verb_wants_somebody_who_is_known(ask: Ask, verb: str) -> No
 async def test_a_link_opened_in_vain_can_be_cancelled_edited_and_found_in_the_trail(
     ask: Ask,
 ) -> None:
-    stranger = invitation_links.Link(
-        "a" * 52, ServerName("s" * 8), ("http://127.0.0.1:1",), "0" * 32, b"k" * 32, 10**14
-    )
-    link = invitation_links.write(stranger)
+    link = _somebodys_link()
     _, peer = await ask("POST", "/peers", {"link": link})
     assert (peer["standing"], peer["meaning"]) == (
         "offered",
@@ -166,6 +177,33 @@ async def test_everything_is_paused_and_resumed_and_that_is_evidence_too(ask: As
     assert (await ask("POST", "/resume"))[1]["everything_paused"] is False
     _, trail = await ask("GET", "/audit")
     assert [one["step"] for one in trail["audit"]] == ["everything paused", "everything resumed"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "way"),
+    [
+        (ways.COMMAND_LINE_AGENT, "command line"),
+        (ways.COMMAND_LINE_AGENT + "/2", "admin API"),
+        ("x" * 7_000, "admin API"),
+        ("", "admin API"),
+    ],
+)
+async def test_the_trail_says_by_which_way_an_order_came(ask: Ask, agent: str, way: str) -> None:
+    _, made = await ask("POST", "/invitations", {}, agent=agent)
+    await ask("DELETE", f"/invitations/{made['id']}", agent=agent)
+    await ask("POST", "/peers", {"link": _somebodys_link()}, agent=agent)
+    await ask("PATCH", "/peers/ssssssss", {"presence": True}, agent=agent)
+    await ask("POST", "/peers/ssssssss/cancel", {}, agent=agent)
+    await ask("POST", "/pause", agent=agent)
+    _, trail = await ask("GET", "/audit")
+    said = [(one["step"], one["how"], one["detail"] or "") for one in trail["audit"]]
+    assert {how for _, how, _ in said} == {"link", way}
+    assert all(detail.endswith(f"by the {way}") for _, how, detail in said if how == "link")
+    assert [step for step, how, _ in said if how == "link"] == [
+        "invitation given",
+        "invitation withdrawn",
+        "owner connected",
+    ]
 
 
 async def test_an_invitation_is_made_as_wished_or_refused(ask: Ask) -> None:

@@ -1,5 +1,6 @@
 """The commands as real processes; tests/end_to_end/test_command_line.py tells the whole story."""
 
+import json
 import os
 import re
 import stat
@@ -73,6 +74,15 @@ def test_an_invitation_is_one_line_and_warns_beside_it(server: Server) -> None:
     assert finished.returncode == 0, finished.stderr
     assert re.fullmatch(r"homeserver://connect#[\w-]+\n", finished.stdout)
     assert "only works on this machine" in finished.stderr
+
+
+def test_the_trail_says_that_the_owner_came_by_the_command_line(server: Server) -> None:
+    for verb in ("pause", "resume"):
+        server.command("peers", verb, "--all")
+    trail = server.command("audit", "--lines").stdout.splitlines()
+    ways = [(one["step"], one["how"]) for one in map(json.loads, trail)]
+    assert ("everything paused", "command line") in ways
+    assert ("everything resumed", "command line") in ways
 
 
 def test_nobody_is_connected_at_first(server: Server) -> None:
