@@ -13,7 +13,7 @@ from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, ServerName, UserId
 from homeserver.ports import Clock, Requester
-from homeserver.rooms import drafting, inviting, outside, succeeding, taking_in, veils
+from homeserver.rooms import coming_back, drafting, inviting, outside, succeeding, taking_in, veils
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.joining import Asking, Entry, JoinedRoom
 from homeserver.rooms.local_server import LocalServer
@@ -113,7 +113,7 @@ class Membership:
         door = await self._find(requester.user_id, target, servers)
         shown = door.profile | content
         if door.is_inside:
-            await self._change(requester, door.room_id, requester.user_id, "join", shown)
+            await self._enter(requester, door.room_id, shown)
             return door.room_id
 
         async def enter(peer: ServerName) -> None:
@@ -211,6 +211,15 @@ class Membership:
             work.wake(wake_ups.FORGOTTEN)
 
         await self._database.write(forget)
+
+    async def _enter(self, requester: Requester, room_id: RoomId, content: JsonObject) -> None:
+        """Join a room that somebody of this server is in."""
+        local, owner, now_ms = self._local, requester.user_id, self._clock.now_ms()
+
+        def open_ours(work: UnitOfWork) -> None:
+            coming_back.let_in(work, local, room_id, owner, now_ms)
+
+        await self._change(requester, room_id, owner, "join", content, open_ours)
 
     async def _change(
         self,

@@ -242,6 +242,22 @@ async def test_the_room_is_there_again_after_it_was_left(world: World) -> None:
 
 
 @simulated
+async def test_the_owner_comes_back_into_it_as_into_any_room(world: World) -> None:
+    alice, bob, room = await introduced(world)
+    before = await room.last()
+    await alice.leave_room(room.room_id)
+    await alice.join(room.room_id)
+    assert (await room_of(alice)).room_id == room.room_id
+    assert await room.last() == before
+    assert "bob" in await room.order(world, "list")
+    another = await world.room(bob, alice)
+    await alice.leave_room(another)
+    await world.settle()
+    with pytest.raises(Refused):
+        await alice.join(another)
+
+
+@simulated
 async def test_what_is_told_and_ordered_survives_a_crash(world: World) -> None:
     alice, bob, room = await introduced(world)
     await alice.client.send_text(room.room_id, "pause bob", "once")
