@@ -244,7 +244,7 @@ REMOVALS = [
             test_g15_restored_copies.test_a_raw_copy_of_the_files,
             "alice",
             "bob",
-            seen="alice has something for bob",  # that he never takes
+            seen="used twice",
             victim="alice",
         ),
     ),

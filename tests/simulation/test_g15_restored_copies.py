@@ -44,7 +44,12 @@ async def test_a_raw_copy_of_the_files(
     room_id = await world.room(*befriended)
     await _chat(world, room_id, befriended, 2, "before")
     person = world.people[victim]
+    # Both times the chain of keys goes on from the copy's last word: a key is there to be reused.
+    await person.say(room_id, "the last word before the copy")
+    await world.settle()
     person.server.copy_to(tmp_path / "copy")
+    await person.say(room_id, "the first that is forgotten")
+    await world.settle()
     await _chat(world, room_id, befriended, 4, "forgotten")
     await _go_back(world, person, tmp_path / "copy")
     await _talk_again(world, room_id, befriended, "after")
