@@ -5,6 +5,7 @@ import io
 from federation import fingerprints
 
 NODE = "homeserver://node#"
+_PIXELS = 6  # for each square of a code
 
 
 def drawn(text: str) -> str:
@@ -24,6 +25,16 @@ def svg(text: str) -> str:
     page = io.BytesIO()
     code.save(page, kind="svg", scale=4, light="#fff", xmldecl=False, nl=False)
     return page.getvalue().decode()
+
+
+def png(text: str) -> tuple[bytes, int]:
+    """A code as a picture for a phone's screen, and how many pixels its sides have."""
+    import segno
+
+    code = segno.make(text, error="m", micro=False)
+    page = io.BytesIO()
+    code.save(page, kind="png", scale=_PIXELS, light="#fff")
+    return page.getvalue(), int(code.symbol_size(_PIXELS)[0])
 
 
 def node(node_id: str) -> str:

@@ -1,10 +1,11 @@
 """Do what the owner ordered in the Connections room, by the same verbs as every other way."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from federation import editing, grant_words, shown_names
+from federation import editing, grant_words, qr_codes, shown_names
 from federation.connections_room import strangers_words, telling
+from federation.connections_room.answers import Answer, Picture
 from federation.connections_room.orders import Order
 from federation.connections_room.strangers_words import STRANGERS
 from federation.introductions.strangers import Strangers
@@ -14,6 +15,7 @@ from federation.sentences import STANDINGS
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
+from homeserver.media import Media
 from homeserver.ports import Clock
 from homeserver.storage import audit, notices
 from homeserver.storage.database import Database
@@ -27,8 +29,17 @@ _YES = frozenset({telling.YES, "\u2714", "\u2611", "\U0001f44d", "\U0001f197"})
 _NO = frozenset({telling.NO, "\u2716", "\U0001f44e"})
 _FLAGS = {"ask": "asks_owner", "scanned": "scanned", "knock": "knock"}
 
+_LINKS: Mapping[str, str] = {
+    "link": "Send this link privately: whoever opens it first is connected with you. It works "
+    "once.",
+    "scanned": "Let the one person who stands before you scan the picture from your screen. It "
+    "works once. As a link, which nobody else may see:",
+    "knock": "Whoever opens this link asks to connect; you are asked each time.",
+}
+
 HELP = """\
 invite [ask] [scanned] [knock] [for=NODE] [grants=SET]: a link that connects one person, once
+  (scanned: as a picture too, for a camera that looks at your screen)
 connect LINK [grants=SET]: say yes to somebody's link
 invitations: your links and what became of them; withdraw ID: make one void
 list: your connections; show NAME: one of them, with the words to compare
@@ -40,6 +51,7 @@ dismiss NAME: go on after an alarm
 strangers: who is in rooms and not connected; meet ROOM [SERVER], avoid ROOM [SERVER]
 NAME is a server name, a node id, a user ID or their own name."""
 
+Said = str | Answer
 Verb = Callable[[Peers, ServerName], Awaitable[object]]
 _VERBS: Mapping[str, tuple[Verb, str]] = {
     "accept": (lambda owner, peer: owner.accept(peer, HOW), "accepted; their side finishes it."),
@@ -68,6 +80,7 @@ class Owners:
     peers: Peers
     overview: Overview
     strangers: Strangers
+    media: Media
 
 
 class Obeying:
@@ -79,17 +92,22 @@ class Obeying:
         self._peers = owners.peers
         self._overview = owners.overview
         self._strangers = owners.strangers
+        self._media = owners.media
 
-    async def obey(self, order: Order) -> str | None:
+    async def obey(self, order: Order) -> Answer | None:
         """Do it, or say in a sentence why not. Never raises what the owner can cause."""
         try:
-            if order.reacts_to is not None:
-                return await self._react(order)
-            return await self._command(*order.words) if order.words else None
+            said = await self._carry_out(order)
         except errors.HomeserverError as error:
-            return str(error)
+            said = str(error)
+        return Answer(said) if isinstance(said, str) else said
 
-    async def _command(self, verb: str, *words: str) -> str | None:
+    async def _carry_out(self, order: Order) -> Said | None:
+        if order.reacts_to is not None:
+            return await self._react(order)
+        return await self._command(*order.words) if order.words else None
+
+    async def _command(self, verb: str, *words: str) -> Said | None:
         if verb in _VERBS or verb == "revoke":
             if words == ("all",) and verb in ("pause", "resume"):
                 return await self._everything(is_paused=verb == "pause")
@@ -192,7 +210,7 @@ class Obeying:
             ]
         )
 
-    async def invite(self, words: Sequence[str]) -> str:
+    async def invite(self, words: Sequence[str]) -> Said:
         """A new link."""
         options, flags = _options(words, ("for", "grants"))
         unknown = flags - set(_FLAGS)
@@ -206,12 +224,21 @@ class Obeying:
             grant_set=options.get("grants"),
             way=HOW,
         )
-        return (
-            "Send this link privately: whoever opens it first is connected with you. It works "
-            f"once.\n{issued.link}"
-            if how != "knock"
-            else f"Whoever opens this link asks to connect; you are asked each time.\n{issued.link}"
-        )
+        picture = await self._drawn(issued.link) if how == "scanned" else None
+        return Answer(f"{_LINKS[how]}\n{issued.link}", picture)
+
+    async def _drawn(self, link: str) -> Picture:
+        """A link as a picture for the screen that somebody else's camera looks at.
+
+        It says no more than the words beside it, and is worth as little once the link is used.
+        """
+        drawn, pixels = qr_codes.png(link)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield drawn
+
+        uri = await self._media.upload(parts(), "image/png", "invitation.png")
+        return Picture(str(uri), len(drawn), pixels)
 
     async def invitations(self, _words: Sequence[str]) -> str:
         """What became of the links."""
@@ -252,7 +279,7 @@ class Obeying:
         return f"{called(peer)}: changed, from the next word on."
 
 
-_COMMANDS: Mapping[str, Callable[[Obeying, Sequence[str]], Awaitable[str]]] = {
+_COMMANDS: Mapping[str, Callable[[Obeying, Sequence[str]], Awaitable[Said]]] = {
     "help": Obeying.help,
     "list": Obeying.list,
     "show": Obeying.show,

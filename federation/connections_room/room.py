@@ -3,6 +3,7 @@
 import unicodedata
 from dataclasses import dataclass
 
+from federation.connections_room.answers import Answer
 from homeserver.matrix import identifiers
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import EventId, RoomId, UserId
@@ -52,12 +53,21 @@ class OwnersRoom:
 
     def say(self, work: UnitOfWork, text: str, now_ms: int, *, is_quiet: bool = False) -> EventId:
         """Write to the owner; quietly as a notice, of which clients and gateways make no sound."""
-        room_id = self._ready(work, now_ms)
         content: JsonObject = {
             "msgtype": "m.notice" if is_quiet else "m.text",
             "body": fitting(text),
             "m.mentions": {},  # a stranger's name mentions nobody
         }
+        return self._write(work, content, now_ms)
+
+    def answer(self, work: UnitOfWork, answer: Answer, now_ms: int) -> None:
+        """Write what an order gave, and show the picture that belongs to it."""
+        self.say(work, answer.text, now_ms, is_quiet=True)
+        if answer.picture is not None:
+            self._write(work, answer.picture.content("invitation.png"), now_ms)
+
+    def _write(self, work: UnitOfWork, content: JsonObject, now_ms: int) -> EventId:
+        room_id = self._ready(work, now_ms)
         intent = Intent(self.speaker, "m.room.message", content)
         room = drafting.load_room(work, room_id)
         return drafting.say(work, self.local, room, intent, now_ms)[0].event_id

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from federation.connections_room import orders, telling
+from federation.connections_room.answers import Answer
 from federation.connections_room.obeying import Obeying
 from federation.connections_room.orders import Order
 from federation.connections_room.room import OwnersRoom
@@ -150,9 +151,9 @@ class ConnectionsRoom:
         until = found[-1].point.position if found else known.read_until
         return _Page(tuple(read), until, has_more=len(found) == _READ_AT_ONCE)
 
-    def _pass(self, work: UnitOfWork, position: int, answer: str | None) -> None:
+    def _pass(self, work: UnitOfWork, position: int, answer: Answer | None) -> None:
         known = notices.find_room(work, self._room.owner)
         if known is not None:
             notices.save_room(work, replace(known, read_until=max(position, known.read_until)))
         if answer is not None:
-            self._room.say(work, answer, self._clock.now_ms(), is_quiet=True)
+            self._room.answer(work, answer, self._clock.now_ms())

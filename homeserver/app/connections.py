@@ -15,6 +15,7 @@ from homeserver.accounts.account_data import ClientConfig
 from homeserver.accounts.login import LogIn
 from homeserver.app.foundation import Foundation
 from homeserver.matrix.identifiers import DeviceId
+from homeserver.media import Media
 from homeserver.ports import Requester
 from homeserver.rooms import invite_permission
 from homeserver.rooms.creating import RoomCreator
@@ -42,7 +43,7 @@ def entering(base: Foundation, services: Mapping[type, Any]) -> Enter:
 def build(base: Foundation, services: Mapping[type, Any]) -> ConnectionsRoom:
     """Build it, and let it hear what the owner writes and who logs in."""
     room = OwnersRoom(base.local, base.owner, services[RoomCreator])
-    owners = Owners(services[Peers], services[Overview], services[Strangers])
+    owners = Owners(services[Peers], services[Overview], services[Strangers], services[Media])
     obeying = Obeying(base.database, base.clock, owners)
     built = ConnectionsRoom(base.database, base.clock, room, obeying)
     services[RoomSender].when_sent.append(built.hear)

@@ -1,7 +1,11 @@
-"""Questions in the Connections room: each is answered while it is open; knocks are quiet."""
+"""Questions in the Connections room: each is answered while it is open; knocks are quiet.
+
+And links that are shown there as pictures.
+"""
 
 from urllib.parse import quote
 
+from federation import qr_codes
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import World
@@ -84,6 +88,25 @@ async def test_a_knock_is_shown_and_rings_nobody(world: World) -> None:
     assert (await room.told())[-1]["content"]["msgtype"] == "m.text"
     assert await unread(alice, room) == 1
     assert "dora" in str(await alice.client.request("GET", f"{_V3}/notifications"))
+
+
+@simulated
+async def test_a_link_to_be_scanned_is_shown_as_a_picture_beside_its_words(world: World) -> None:
+    alice, bob, room = await introduced(world)
+    await room.order(world, "invite")
+    assert "m.image" not in [one["content"]["msgtype"] for one in await room.told()]
+    link = (await room.order(world, "invite scanned")).splitlines()[-2]
+    drawn, pixels = qr_codes.png(link)
+    picture = (await room.told())[-1]["content"]
+    shown = (picture["msgtype"], picture["info"]["mimetype"], picture["info"]["w"])
+    assert shown == ("m.image", "image/png", pixels)
+    assert await alice.client.download(picture["url"]) == drawn
+    carol = await world.person("carol")
+    await carol.open_link(link)
+    await world.settle()
+    assert await alice.standing(carol) == "active"
+    assert (await alice.status())["outbox_pending"] == 0
+    assert await bob.joined_rooms() == []
 
 
 async def read_everything(person: Person, room: Room) -> None:

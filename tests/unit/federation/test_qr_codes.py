@@ -1,6 +1,9 @@
 """Codes for a camera, and what another screen shows."""
 
+import io
 import xml.etree.ElementTree as ET
+
+from PIL import Image
 
 from federation import fingerprints, qr_codes
 
@@ -11,6 +14,12 @@ WORDS = "lusab babad gutih tugad"
 def test_a_code_is_a_picture_that_stands_alone() -> None:
     picture = ET.fromstring(qr_codes.svg("homeserver://connect#" + "x" * 700))
     assert picture.tag.endswith("svg")
+
+
+def test_a_code_for_a_phone_is_a_picture_of_the_size_that_is_said() -> None:
+    drawn, pixels = qr_codes.png("homeserver://connect#" + "x" * 700)
+    with Image.open(io.BytesIO(drawn)) as picture:
+        assert (picture.format, picture.size) == ("PNG", (pixels, pixels))
 
 
 def test_a_code_for_a_terminal_is_as_wide_on_every_line() -> None:
