@@ -17,6 +17,7 @@ from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, HOUR, World
 from tests.simulation.looking import catch_up, changes, membership, timeline
+from tests.simulation.test_connections_room import room_of
 from tests.simulation.test_invitations_by_client import invited, save
 
 Ending = Callable[[Person, Person], Awaitable[object]]
@@ -108,11 +109,15 @@ async def cancel(bob: Person, alice: Person) -> None:
     await bob.server.admin("POST", f"/peers/{alice.server.server_name}/cancel")
 
 
+async def decline(bob: Person, alice: Person) -> None:
+    await bob.server.admin("POST", f"/peers/{alice.server.server_name}/decline")
+
+
 async def block(bob: Person, alice: Person) -> None:
     await bob.block(alice)
 
 
-@pytest.mark.parametrize("ending", [wait_too_long, cancel, block])
+@pytest.mark.parametrize("ending", [wait_too_long, cancel, decline, block])
 @simulated
 async def test_where_nothing_comes_of_it_the_invited_are_taken_out_again(
     world: World, ending: Ending
@@ -188,6 +193,9 @@ async def test_who_may_only_invite_is_told_that_somebody_stays_invited(world: Wo
     await cancel(bob, alice)
     assert await membership(bob, room_id, alice) == "invite"
     assert await told_over(bob) == [([], ["hers"])]
+    await world.settle()
+    said = await (await room_of(bob)).last()
+    assert "they still stand there as invited: \u2068\u201chers\u201d\u2069." in said
 
 
 @simulated
