@@ -18,6 +18,7 @@ from homeserver.testing.simulated import simulated
 from homeserver.testing.world import DAY, HOUR, World
 from tests.simulation.looking import catch_up, changes, membership, timeline
 from tests.simulation.test_connections_room import room_of
+from tests.simulation.test_introductions import chain
 from tests.simulation.test_invitations_by_client import invited, save
 
 Ending = Callable[[Person, Person], Awaitable[object]]
@@ -196,6 +197,22 @@ async def test_who_may_only_invite_is_told_that_somebody_stays_invited(world: Wo
     await world.settle()
     said = await (await room_of(bob)).last()
     assert "they still stand there as invited: \u2068\u201chers\u201d\u2069." in said
+
+
+@simulated
+async def test_who_is_only_being_met_in_a_room_is_not_invited_elsewhere(world: World) -> None:
+    alice, bob, carol = await chain(world, "accept", "accept", "accept")
+    world.network.between("alice", "carol", is_cut=True)
+    room_id = await bob.create_room(alice, carol)
+    for guest in (alice, carol):
+        await world.pass_time(60)
+        await guest.join(room_id)
+    await world.pass_time(HOUR)
+    asking, other = (alice, carol) if await alice.standing(carol) == "offered" else (carol, alice)
+    assert await asking.standing(other) == "offered"
+    with pytest.raises(Refused) as refused:
+        await asking.create_room(other)
+    assert "a connection that is made for rooms carries no invitations" in str(refused.value)
 
 
 @simulated
