@@ -27,6 +27,8 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
     work.wake(wake_ups.STANDINGS)
     if edited.introduce and not peer.grants.get("introduce"):
         meetings.wish_again(work)
+    if not edited.introduce:
+        withdrawing.withdraw(work, peer.server_name, meetings.WISH)
     for subject, grant in _WAITING.items():
         if not peers.permits(edited.model_dump(), grant):
             withdrawing.withdraw_newest(work, peer.server_name, subject)

@@ -81,8 +81,9 @@ class ConnectedPeers:
         known = self._database.read(lambda view: peers.find_peer(view, peer))
         if known is None or not known.may("media"):
             raise errors.PeerRefused("Files of that server are not fetched.")
-        file = await media_parts.fetch(self._questions.ask_for_bytes, peer, media_id)
-        if file.size > known.grants["media_max_bytes"]:
+        most = known.grants["media_max_bytes"]
+        file = await media_parts.fetch(self._questions.ask_for_bytes, peer, media_id, most)
+        if file.size > most:
             raise errors.PeerFileTooLarge
         return file
 

@@ -6,8 +6,9 @@ from federation import payloads
 from federation.payloads import CONNECTION, NAME_CHARACTERS, Payload
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import RoomId, ServerName
+from homeserver.storage import meetings
 
-WISH, INTRODUCTION, ROOM_AGREED = "introduce", "introduction", "room_agreed"
+WISH, INTRODUCTION, ROOM_AGREED = meetings.WISH, "introduction", "room_agreed"
 _NAME = 255
 
 

@@ -138,10 +138,11 @@ class KeysClaim(BaseModel):
 
 
 class MediaPart(BaseModel):
-    """`media/download`: a file from an offset on."""
+    """`media/download`: a file from an offset on, unless it is larger than the asker wants."""
 
     media_id: _Id
     offset: _Offset = 0
+    most_bytes: Annotated[int, Field(ge=0)] | None = None
 
 
 def read(model: type[ModelT], body: Any) -> ModelT:

@@ -19,13 +19,14 @@ PART_BYTES = 192 * 1024
 
 
 async def answer_download(media: Media, body: JsonObject) -> tuple[JsonObject, bytes]:
-    """One part of a file that was uploaded here.
+    """One part of a file that was uploaded here; only how large it is, if that is too large.
 
     Spec: server-server-api#get_matrixfederationv1mediadownloadmediaid
     """
     asked = bodies.read(bodies.MediaPart, body)
     file = media.open_for_peer(asked.media_id)
-    part = await asyncio.to_thread(_read, file.path, asked.offset)
+    is_wanted = asked.most_bytes is None or file.size <= asked.most_bytes
+    part = await asyncio.to_thread(_read, file.path, asked.offset) if is_wanted else b""
     about: JsonObject = {
         "content_type": file.content_type,
         "filename": file.filename,
@@ -34,9 +35,13 @@ async def answer_download(media: Media, body: JsonObject) -> tuple[JsonObject, b
     return about, part
 
 
-async def fetch(ask: AskForBytes, peer: ServerName, media_id: str) -> PeerFile:
-    """Fetch a file from the peer it was uploaded to; the first part is here when this returns."""
-    about, part = await ask(peer, "media/download", {"media_id": media_id, "offset": 0})
+async def fetch(ask: AskForBytes, peer: ServerName, media_id: str, most_bytes: int) -> PeerFile:
+    """Fetch a file from the peer it was uploaded to; the first part is here when this returns.
+
+    Of one that is larger than `most_bytes` only the size comes.
+    """
+    wanted: JsonObject = {"media_id": media_id, "most_bytes": most_bytes}
+    about, part = await ask(peer, "media/download", wanted | {"offset": 0})
     size, content_type, filename = (about.get(k) for k in ("size", "content_type", "filename"))
     if type(size) is not int or size < len(part) or not isinstance(content_type, str):
         raise errors.PeerRefused("The other server's answer makes no sense.")
@@ -44,12 +49,12 @@ async def fetch(ask: AskForBytes, peer: ServerName, media_id: str) -> PeerFile:
         content_type,
         filename if isinstance(filename, str) else None,
         size,
-        _parts(ask, peer, media_id, size, part),
+        _parts(ask, peer, wanted, size, part),
     )
 
 
 async def _parts(
-    ask: AskForBytes, peer: ServerName, media_id: str, size: int, part: bytes
+    ask: AskForBytes, peer: ServerName, wanted: JsonObject, size: int, part: bytes
 ) -> AsyncIterator[bytes]:
     """A file that ends early is for the caller to notice; one that goes on too long stops here."""
     reached = 0
@@ -58,7 +63,7 @@ async def _parts(
         yield part
         if reached >= size:
             return
-        _, part = await ask(peer, "media/download", {"media_id": media_id, "offset": reached})
+        _, part = await ask(peer, "media/download", wanted | {"offset": reached})
 
 
 def _read(path: Path, offset: int) -> bytes:

@@ -33,6 +33,7 @@ ASKED, AGREED, REFUSED, SILENT = "asked", "agreed", "refused", "silent"
 # What the owner's settings say about strangers, as it is remembered.
 POLICIES = ("ask", "accept", "refuse")
 TOPIC = "meetings"
+WISH = "introduce"  # the kind of what waits for a common peer: whom the owner wants to meet
 MOST_OF_SERVER = 50
 MOST_WISHES_OF_SERVER = 200
 _MOST_REQUESTS = 100

@@ -22,6 +22,17 @@ class Letter:
     body: dict[str, Any] = field(default_factory=dict)
     group_messages: tuple[tuple[str, bytes], ...] = ()
 
+    def listed(self, name: str) -> list[dict[str, Any]]:
+        """The objects in a list of its body."""
+        found = self.body.get(name)
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    def controls(self, kind: str) -> list[dict[str, Any]]:
+        """The bodies of its control messages of one kind."""
+        items = self.listed("items") if self.kind == "control" else []
+        bodies = [item.get("body") for item in items if item.get("kind") == kind]
+        return [body for body in bodies if isinstance(body, dict)]
+
 
 class Letters:
     """Plaintexts that have been sealed and have not left."""

@@ -126,7 +126,7 @@ class Wire:
         return self.tamper(operation, orjson.loads(raw)), attached
 
     async def fetch_media(self, peer: ServerName, media_id: str) -> PeerFile:
-        return await media_parts.fetch(self.ask_for_bytes, peer, media_id)
+        return await media_parts.fetch(self.ask_for_bytes, peer, media_id, 25 << 20)
 
     def tell_now(self, peer: ServerName, edu: JsonObject) -> None:
         self.told.append((peer, edu))

@@ -8,6 +8,7 @@ from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import World
+from tests.simulation.test_introductions import chain, meet
 
 _V3 = "/_matrix/client/v3"
 
@@ -233,3 +234,38 @@ async def test_invitations_wait_for_no_grant_that_was_taken_back(
             one.forget_syncs()
             invited = (await one.sync()).get("rooms", {}).get("invite", {})
             assert (room_id in invited) == is_granted
+
+
+@simulated
+async def test_a_wish_that_waits_for_an_introducer_is_called_off(world: World) -> None:
+    alice, bob, carol = await chain(world, "ask", "accept", "accept")
+    room_id = await meet(world, alice, bob, carol)
+    await bob.server.stop()
+    await alice.say(room_id, "in flight, and everything else behind it")
+    await world.pass_time(60.0)
+    await alice.server.admin("POST", f"/strangers/{quote(room_id)}/agree", {})
+    await world.pass_time(60.0)
+    await alice.grant(bob, introduce=False)
+    await bob.server.start()
+    await world.settle()
+    assert "introduced by us" not in [one["step"] for one in await bob.audit()]
+    assert await alice.standing(carol) == "none"
+    await alice.grant(bob, introduce=True)
+    await world.settle()
+    assert await alice.standing(carol) == await carol.standing(alice) == "active"
+
+
+@simulated
+async def test_nothing_of_a_file_passes_that_is_larger_than_is_taken(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    file = await bob.client.upload(bytes(100_000), "application/octet-stream")
+    await alice.grant(bob, media_max_bytes=99_999)
+    await world.settle()
+    before = len(world.network.passages)
+    with pytest.raises(Refused):
+        await alice.client.download(file)
+    sizes = [one.size for one in world.network.passages[before:] if one.source == "bob"]
+    assert sizes
+    assert sum(sizes) < 99_999
