@@ -175,8 +175,8 @@ class Outbox:
             if not line.routes or not self._pace.is_due(line):
                 return
             if not await self._exchange(line):
-                self._pace.slow_down(line)
                 await self._prune(line)
+                self._pace.slow_down(line)  # last: a pause that a slow disk outlasts wakes nobody
                 return
             line.failures = 0
 

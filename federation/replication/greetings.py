@@ -2,7 +2,7 @@
 
 from homeserver.encryption import deposits
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import accounts, frames, rooms, sharing
+from homeserver.storage import accounts, frames, peers, rooms, sharing
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
@@ -12,7 +12,10 @@ def greet(work: UnitOfWork, peer: ServerName, now_ms: int, *, is_start: bool = F
     After a new consent nothing of those rooms is queued any more: the newest event shows the peer
     that it missed something, and it asks for it. Where nothing was missed this changes nothing.
     A start of this server alone is no reason to say anything to a peer that has our keys.
+    By the time that this is written the connection may have ended: then there is nobody to greet.
     """
+    if peer not in peers.connected_servers(work):
+        return
     if is_start:
         deposits.queue_if_changed(work, peer)
     else:

@@ -114,3 +114,35 @@ async def test_a_slow_disk_is_only_slow(world: World, befriended: list[Person]) 
     await world.check_healed()
     assert sorted(await bob.texts(room_id)) == sorted(await alice.texts(room_id))
     assert len(await bob.texts(room_id)) == 8
+
+
+@simulated
+async def test_no_pause_is_forgotten_while_a_slow_disk_writes(
+    world: World, befriended: list[Person]
+) -> None:
+    """What is written between two tries may take longer than the pause between them."""
+    alice, bob = befriended
+    room_id = await world.room(alice, bob)
+    world.partition([alice], [bob])
+    await alice.say(room_id, "hello")
+    alice.server.disk.seconds_per_write = 30.0
+    await world.pass_time(5 * 60)
+    alice.server.disk.seconds_per_write = 0.0
+    world.network.heal()
+    healed_at = world.now
+    await world.pass_time(HOUR)
+    later = [one for one in world.network.passages if one.at >= healed_at]
+    assert ("alice", "request", "arrived") in {(one.source, one.kind, one.fate) for one in later}
+    assert await bob.texts(room_id) == ["hello"]
+
+
+@simulated
+async def test_who_is_revoked_while_a_slow_disk_writes_is_not_greeted(
+    world: World, befriended: list[Person]
+) -> None:
+    alice, bob = befriended
+    alice.server.disk.seconds_per_write = 5.0
+    await alice.server.restart()  # and a greeting of Bob is about to be written
+    await alice.revoke(bob)
+    await world.pass_time(60.0)
+    await world.check()  # that nothing is left of him
