@@ -6,7 +6,8 @@ from federation import alarms, identity, invitation_links, payloads
 from federation.inbox import Inbox
 from federation.lines import Lines
 from federation.turn_state import Party
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.storage import channels, notices, peer_profiles, peers
@@ -71,6 +72,7 @@ class Controls:
             words = {"server_name": peer, "name": known.name}
             now = self._party.clock.now_ms()
             notices.tell_owner(work, now, "goodbye", known.node_id, words)
+            crash_points.reach(Point.GOODBYE_TAKEN)
 
     def _move(self, peer: ServerName, routes: tuple[str, ...]) -> None:
         line = self._lines.find(peer)

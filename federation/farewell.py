@@ -12,7 +12,8 @@ from federation.lines import Line
 from federation.ratchets.interface import OlmMessage
 from federation.transport.interface import FAREWELL, Transport
 from federation.turn_state import ChannelClosed, Party, TurnState
-from homeserver import errors
+from homeserver import crash_points, errors
+from homeserver.crash_points import Point
 from homeserver.storage.unit_of_work import UnitOfWork
 
 _BODY = b'{"items":[{"kind":"goodbye","body":{}}]}'
@@ -49,6 +50,7 @@ class Farewell:
         frame = Outgoing("control", self._party.clock.now_ms(), _BODY)
         # The ratchet's next state is not kept: the same unit of work destroys it.
         message, _ = state.encrypt(frame, sequence)
+        crash_points.reach(Point.GOODBYE_SEALED)
         return self._box(line, state, sequence, message)
 
     def send(self, line: Line, box: bytes) -> None:
@@ -83,6 +85,7 @@ class Farewell:
             for pause in _PAUSES:
                 await self._party.clock.sleep(pause)
                 for route in line.routes:
+                    crash_points.reach(Point.GOODBYE_READY)
                     try:
                         await self._transport.deliver(
                             party,
@@ -94,6 +97,7 @@ class Farewell:
                         )
                     except errors.PeerUnreachable:
                         continue
+                    crash_points.reach(Point.GOODBYE_GONE)
                     return
         finally:
             self._said_to.discard(party)

@@ -1,4 +1,4 @@
-"""Every step of sending, receiving, shaking hands and revoking, by name.
+"""Every step of sending, receiving, shaking hands, revoking and saying goodbye, by name.
 
 A server may lose power at any of them; a simulation makes it. A mark costs one comparison.
 """
@@ -48,12 +48,18 @@ class Point(StrEnum):
     PEER_FORGOTTEN = "what was kept of a peer is deleted"
     REVOKE_KEPT = "the end is kept, and the line still open"
     REVOKE_DONE = "the line is closed"
+    # The goodbye of a revoke, in its order; the last is passed by the one who is told.
+    GOODBYE_SEALED = "a goodbye is sealed"
+    GOODBYE_READY = "a goodbye is about to go"
+    GOODBYE_GONE = "a goodbye has arrived, and nothing of it is left"
+    GOODBYE_TAKEN = "a goodbye is taken in"
 
 
 SEND = tuple(Point)[: tuple(Point).index(Point.BOX_CAME)]
 RECEIVE = tuple(Point)[len(SEND) : tuple(Point).index(Point.INVITATION_KEPT)]
 HANDSHAKE = tuple(Point)[len(SEND) + len(RECEIVE) : tuple(Point).index(Point.REVOKE_BEGUN)]
-REVOKE = tuple(Point)[tuple(Point).index(Point.REVOKE_BEGUN) :]
+GOODBYE = tuple(Point)[tuple(Point).index(Point.GOODBYE_SEALED) :]
+REVOKE = tuple(Point)[tuple(Point).index(Point.REVOKE_BEGUN) : -len(GOODBYE)]
 
 _watch: Callable[[Point], None] | None = None
 

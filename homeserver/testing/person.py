@@ -220,9 +220,17 @@ class Person:
 
     # Peers
 
-    async def invitation(self) -> str:
-        """Make a link that connects one person, once."""
-        return str((await self.server.admin("POST", "/invitations"))["link"])
+    async def invitation(self, **wish: Any) -> str:
+        """Make a link that connects one person, once; or as the admin API's wishes say."""
+        return str((await self.server.admin("POST", "/invitations", wish))["link"])
+
+    async def invitations(self) -> list[dict[str, Any]]:
+        """Every invitation of this person's, and what became of it."""
+        return list((await self.server.admin("GET", "/invitations"))["invitations"])
+
+    async def withdraw(self, invitation_id: str) -> None:
+        """Take an invitation back."""
+        await self.server.admin("DELETE", f"/invitations/{invitation_id}")
 
     async def open_link(self, link: str) -> None:
         """Say yes to somebody's invitation."""
@@ -247,6 +255,30 @@ class Person:
         found = await self.peer(other)
         return "none" if found is None else str(found["standing"])
 
+    async def accept(self, other: "Person") -> None:
+        """Say yes to somebody who asks."""
+        await self._step(other, "accept", {})
+
+    async def decline(self, other: "Person") -> None:
+        """Say no to somebody who asks."""
+        await self._step(other, "decline")
+
+    async def cancel(self, other: "Person") -> None:
+        """Take back a yes that has come to nothing yet."""
+        await self._step(other, "cancel")
+
+    async def dismiss(self, other: "Person") -> None:
+        """Look away from an alarm about somebody."""
+        await self._step(other, "dismiss")
+
+    async def pause_everything(self) -> None:
+        """Stop everything with everybody for a while."""
+        await self.server.admin("POST", "/pause")
+
+    async def resume_everything(self) -> None:
+        """End the pause of everything."""
+        await self.server.admin("POST", "/resume")
+
     async def pause(self, other: "Person") -> None:
         """Stop everything with somebody for a while."""
         await self._step(other, "pause")
@@ -256,12 +288,15 @@ class Person:
         await self._step(other, "resume")
 
     async def revoke(self, other: "Person", **choice: Any) -> None:
-        """End the connection with somebody for good; `rooms` is `leave` or `eject`."""
-        await self.server.admin("POST", f"/peers/{other.server.server_name}/revoke", choice)
+        """End the connection with somebody for good.
 
-    async def block(self, other: "Person") -> None:
-        """End it so that not even a new invitation helps."""
-        await self._step(other, "block")
+        `rooms` is `cut`, `leave` or `eject`; `goodbye` and `erase` are yes or no.
+        """
+        await self._step(other, "revoke", choice)
+
+    async def block(self, other: "Person", **choice: Any) -> None:
+        """End it so that not even a new invitation helps; `rooms` and `erase` as in `revoke`."""
+        await self._step(other, "block", choice)
 
     async def unblock(self, other: "Person") -> None:
         """Let invitations help again."""
@@ -281,5 +316,5 @@ class Person:
         """How the own server is."""
         return dict(await self.server.admin("GET", "/status"))
 
-    async def _step(self, other: "Person", verb: str) -> None:
-        await self.server.admin("POST", f"/peers/{other.server.server_name}/{verb}")
+    async def _step(self, other: "Person", verb: str, choice: dict[str, Any] | None = None) -> None:
+        await self.server.admin("POST", f"/peers/{other.server.server_name}/{verb}", choice)
