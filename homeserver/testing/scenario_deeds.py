@@ -15,7 +15,7 @@ from homeserver.testing.watched_database import digest_of
 from homeserver.testing.world import World
 
 _TRIES_TO_JOIN = 5
-_FAULTS = {"latency": "latency_s", "jitter": "jitter_s"}
+_FAULTS = {"latency": "latency_s", "jitter": "jitter_s", "cut": "is_cut"}
 _TO_SOMEBODY = frozenset({"invite", "kick", "ban", "unban"})
 _TO_A_PEER = frozenset({"pause", "resume", "block", "unblock"})
 _TO_A_SERVER = frozenset({"stop", "start", "restart", "move"})
@@ -93,7 +93,7 @@ class Deeds(Expectations):
         await invitee.open_link(await inviter.invitation())
 
     async def _revoke(self, ending: Any) -> None:
-        choice = {} if ending.rooms_ is None else {"rooms": ending.rooms_}
+        choice = {"rooms": ending.rooms_, "goodbye": ending.goodbye, "erase": ending.erase}
         await self.person(ending.who).revoke(self.person(ending.peer), **choice)
 
     async def _grant(self, grant: Any) -> None:
@@ -165,6 +165,9 @@ class Deeds(Expectations):
         else:
             self.world.network.everywhere(**chosen)
 
+    async def _nat(self, nat: Any) -> None:
+        self.world.network.put_behind_nat(nat.who, is_behind=nat.behind)
+
     async def _partition(self, groups: list[list[str]]) -> None:
         self.world.partition(*([self.person(name) for name in group] for group in groups))
 
@@ -193,6 +196,14 @@ class Deeds(Expectations):
 
     async def _check(self, _nothing: Any) -> None:
         await self.world.check_healed()
+
+    async def look_for_boxes(self, expected: Any) -> None:
+        """So many boxes that had this fate, on all links together."""
+        found = sum(one.fate == expected.fate for one in self.world.network.passages)
+        if found < expected.at_least:
+            raise Wrong(f"expected at least {expected.at_least} {expected.fate}, found {found}")
+        if expected.at_most is not None and found > expected.at_most:
+            raise Wrong(f"expected at most {expected.at_most} {expected.fate}, found {found}")
 
 
 def faults_of(step: NetworkFaults) -> dict[str, Any]:

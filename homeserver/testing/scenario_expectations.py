@@ -7,7 +7,7 @@ from typing import Any
 from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 
-EXPECTATIONS = frozenset({"hears", "counts", "standing", "member", "same_state"})
+EXPECTATIONS = frozenset({"hears", "counts", "boxes", "standing", "member", "same_state"})
 
 
 class Wrong(Exception):

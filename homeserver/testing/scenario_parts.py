@@ -95,7 +95,9 @@ class Pair(Part):
 class Revoke(Pair):
     """Somebody ends a connection for good, and what becomes of the rooms that both are in."""
 
-    rooms_: Literal["leave", "eject"] | None = Field(None, alias="rooms")
+    rooms_: Literal["cut", "leave", "eject"] = Field("cut", alias="rooms")
+    goodbye: bool = False
+    erase: bool = False
 
 
 class Grant(Part):
@@ -118,11 +120,19 @@ class NetworkFaults(Part):
     reordering: Chance | None = None
     corruption: Chance | None = None
     bytes_per_second: float | None = Field(None, gt=0)
+    cut: bool | None = None
 
     def persons(self) -> Iterator[str]:
         """Whom the links join."""
         yield from self.between or ()
         yield from self.one_way or ()
+
+
+class Nat(Part):
+    """Somebody can call from now on, and cannot be called; or can be again."""
+
+    who: Name
+    behind: bool = True
 
 
 class FilePart(Part):
@@ -147,6 +157,14 @@ class Count(Part):
     who: Name
     room: Name = Field(alias="in")
     texts: int = Field(ge=0)
+
+
+class Boxes(Part):
+    """So many boxes have had this fate since the beginning."""
+
+    fate: Literal["arrived", "lost", "refused", "doubled", "held", "damaged", "nobody there"]
+    at_least: int = Field(1, ge=0)
+    at_most: int | None = Field(None, ge=0)
 
 
 class IsStanding(Part):

@@ -81,6 +81,7 @@ class Step(Part):
     clock: parts.Skew | None = None
     faults: parts.NetworkFaults | None = None
     partition: list[list[Name]] | None = None
+    nat: parts.Nat | None = None
     replay: Literal[True] | None = None
     wait: Seconds | None = None
     settle: Literal[True] | None = None
@@ -88,6 +89,7 @@ class Step(Part):
     check: Literal[True] | None = None
     hears: parts.Hears | None = None
     counts: parts.Count | None = None
+    boxes: parts.Boxes | None = None
     standing: parts.IsStanding | None = None
     member: parts.IsMember | None = None
     same_state: Name | None = None

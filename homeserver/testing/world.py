@@ -201,6 +201,7 @@ class World:
         """End whatever a story has done to network and machines: all can go on from here."""
         self.network.heal()
         for server in self.servers:
+            self.network.put_behind_nat(server.name, is_behind=False)
             server.disk.is_full, server.disk.seconds_per_write = False, 0.0
             server.clock.skew_s = 0.0
             server.crash_at = never

@@ -7,9 +7,10 @@ from click.testing import CliRunner, Result
 
 from federation.envelope import Envelope
 from homeserver.cli import main
-from homeserver.testing import box_kinds, scenario_files
+from homeserver.testing import box_kinds, scenario_deeds, scenario_files
+from homeserver.testing.network import Network
 from homeserver.testing.person import Person
-from homeserver.testing.scenario_stage import Stage
+from homeserver.testing.scenario_stage import Stage, StepFailed
 from homeserver.testing.world import World
 
 BUILT_IN = sorted((Path(scenario_files.__file__).parent / "scenarios").glob("*.yaml"))
@@ -142,6 +143,40 @@ def test_a_scenario_can_be_played_without_encryption(tmp_path: Path) -> None:
     story += "  - hears: {who: bob, in: hall, texts: [quick]}\n"
     result = _simulate(tmp_path, story, "--fast")
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["latency_s", "bytes_per_second", "is_cut", "duplication", "reordering", "corruption", "loss"],
+)
+def test_a_fault_that_did_nothing_would_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    chosen = scenario_deeds.faults_of
+    monkeypatch.setattr(
+        scenario_deeds,
+        "faults_of",
+        lambda step: {given: value for given, value in chosen(step).items() if given != name},
+    )
+    with pytest.raises(StepFailed, match=r"(counts|boxes): expected"):
+        _play(tmp_path, "every-network-fault")
+
+
+def test_a_nat_that_did_nothing_would_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Network, "put_behind_nat", lambda *_who, **_is: None)
+    with pytest.raises(StepFailed, match="counts: expected 2 texts, found 3"):
+        _play(tmp_path, "behind-nat")
+
+
+def _play(directory: Path, scenario: str) -> None:
+    (path,) = [path for path in BUILT_IN if path.stem == scenario]
+    world = World(directory, 1)
+    try:
+        world.run(Stage(world, scenario_files.load(path)).play(tell=lambda _number: None))
+    finally:
+        world.close()
 
 
 def test_a_step_that_cannot_happen_is_refused_by_name(tmp_path: Path) -> None:
