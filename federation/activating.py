@@ -28,10 +28,12 @@ def activate(
         raise ChannelClosed
     inviter = party.own.node_id if handshake.role == "inviter" else handshake.node_id
     was_connected = consent.is_connected(Standing(peer.standing))
-    is_crossed = not handshake.is_repair and channels.find_channel(work, peer.server_name)
+    before = channels.find_channel(work, peer.server_name)
     peer, outcome = consent_steps.take(work, peer, Step.PROOF_CAME, doing)
-    if is_crossed and peer.inviter < inviter:
-        return Outcome(outcome.standing)  # both invited each other: the lower inviter's stays
+    if before is not None and _has_to_stay(
+        (before, peer.inviter), (secrets, inviter), is_repair=handshake.is_repair
+    ):
+        return Outcome(outcome.standing)
     peers.change_peer(
         work,
         peer.server_name,
@@ -53,6 +55,25 @@ def activate(
         content: JsonObject = {"server_name": peer.server_name, "name": secrets.their_name}
         notices.tell_owner(work, doing.at, "connected", peer.node_id, content)
     return outcome
+
+
+def _has_to_stay(
+    there: tuple[Channel, str], comes: tuple[Secrets, str], *, is_repair: bool
+) -> bool:
+    """Whether a channel was made by a handshake that crossed this one, and is to stay.
+
+    Each comes with its inviter. Both sides have to decide alike, whichever handshake ended first
+    there: the later epoch stays; of two for the same one, as where both invited each other, the
+    lower inviter's; of two of the same inviter the one with the lower address. What mends a channel
+    was agreed above every epoch of before: one that is not above it has been crossed.
+    """
+    (channel, inviter), (secrets, other) = there, comes
+    if is_repair and channel.epoch != secrets.epoch:
+        return channel.epoch > secrets.epoch
+    if inviter != other:
+        return inviter < other
+    lowest = min(channel.our_address, channel.their_address)
+    return is_repair and lowest < min(secrets.our_address, secrets.their_address)
 
 
 def _set_scope(

@@ -147,3 +147,21 @@ async def test_replayed_handshake_messages_change_nothing(world: World) -> None:
         await world.network.replay(recorded)
     await world.settle()
     assert [digest_of(str(file)) for file in files] == before
+
+
+@pytest.mark.seeds(2)
+@pytest.mark.parametrize("order", ["ab", "bba", "abab", "bbbb"])
+@simulated
+async def test_who_are_connected_open_links_of_each_other_at_once(
+    world: World, befriended: list[Person], order: str
+) -> None:
+    """Each handshake mends the connection; whichever ends first where, both keep the same one."""
+    by_letter = {person.name[0]: person for person in befriended}
+    alice, bob = befriended
+    for letter in order:
+        inviter = by_letter[letter]
+        invitee = bob if inviter is alice else alice
+        await invitee.open_link(await inviter.invitation())
+    await world.settle(within=HOUR)
+    assert await _are_connected(alice, bob)
+    await _can_talk(world, alice, bob)
