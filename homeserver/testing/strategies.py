@@ -1,144 +1,176 @@
-"""For hypothesis, which has to be installed: faults, and owners who do anything at any time."""
+"""For hypothesis, which has to be installed: owners who do anything at any time."""
 
-import contextlib
-import tempfile
-from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import rule
 
-from homeserver.testing.client import Refused
-from homeserver.testing.network import Faults
+from homeserver.testing.circumstances import WHO, Circumstances
 from homeserver.testing.person import Person
-from homeserver.testing.schedules import faults
-from homeserver.testing.world import HOUR, World
+
+_V3 = "/_matrix/client/v3"
+_FILE_BYTES = 5_000
+_ROOMS = st.sampled_from(["cut", "leave", "eject"])
+_CHANGES = st.sampled_from(
+    [
+        *({"messages": False}, {"messages": True}, {"room_invites": False}, {"room_invites": True}),
+        *({"media_max_bytes": 0}, {"media_max_bytes": _FILE_BYTES - 1}, {"typing": False}),
+        *({"media_max_bytes": _FILE_BYTES}, {"typing": True}, {"receipts": False}),
+        *({"receipts": True}, {"presence": True}, {"presence": False}, {"profile": "none"}),
+        *({"profile": "name"}, {"profile": "all"}, {"route": False}, {"route": True}),
+        *({"introduce": True}, {"introduce": False}, {"rate": 1}, {"rate": 30_000}),
+        *({"expires_at": 0}, {"expires_at": None}, {"note": "met at the fair"}),
+    ]
+)
 
 
-class Owners(RuleBasedStateMachine):
-    """Three friends in a room, a network and three machines that do what hypothesis likes.
+class Owners(Circumstances):
+    """Three friends to whom anything may happen, and who do all that the admin API offers them.
 
-    What must hold is checked after every step, and at the end, when everything is whole again, that
-    all agree.
+    What cannot be done where they stand is refused, and has not happened.
     """
-
-    names = ("alice", "bob", "carol")
 
     def __init__(self) -> None:
         super().__init__()
-        self._directory = tempfile.TemporaryDirectory(prefix="homeserver-owners-")
-        self._lines = 0
+        self._links: list[str] = []
 
-    @initialize(seed=st.integers(1, 1_000))
-    def begin(self, seed: int) -> None:
-        """Everybody knows everybody and is in one room."""
-        self.world = World(Path(self._directory.name), seed)
-        self.world.checks_itself = False
-        self.people: list[Person] = self._do(self.world.befriended(*self.names))
-        self.room_id: str = self._do(self.world.room(*self.people))
+    # Rooms
 
-    @rule(who=st.integers(0, 2))
+    @rule(who=WHO)
     def say(self, who: int) -> None:
         """Somebody says something."""
-        self._lines += 1
-        self._try(self.people[who].say(self.room_id, f"line {self._lines}"))
+        self.attempt(self.people[who].say(self.room_id, f"line {self.number()}"))
 
-    @rule(who=st.integers(0, 2), topic=st.integers(0, 3))
+    @rule(who=WHO, topic=st.integers(0, 3))
     def change_topic(self, who: int, topic: int) -> None:
         """Somebody changes the topic, if the room allows it."""
         content = {"topic": f"topic {topic}"}
-        self._try(self.people[who].set_state(self.room_id, "m.room.topic", "", content))
+        self.attempt(self.people[who].set_state(self.room_id, "m.room.topic", "", content))
 
-    @rule(who=st.integers(0, 2), whom=st.integers(0, 2), verb=st.sampled_from(["pause", "resume"]))
+    @rule(who=WHO, verb=st.sampled_from(["type_in", "read_all", "leave_room", "join", "open"]))
+    def be_there(self, who: int, verb: str) -> None:
+        """Somebody types, reads, goes, comes, or opens the newest file."""
+        person = self.people[who]
+        if verb == "open":
+            self.attempt(_open_a_file(person, self.room_id))
+        else:
+            self.attempt(getattr(person, verb)(self.room_id))
+
+    @rule(who=WHO)
+    def send_file(self, who: int) -> None:
+        """Somebody sends a file."""
+        self.attempt(self.people[who].send_file(self.room_id, _FILE_BYTES))
+
+    @rule(who=WHO, whom=WHO)
+    def ask_in(self, who: int, whom: int) -> None:
+        """Somebody invites somebody into the room."""
+        self._with(who, whom, lambda one, other: one.moderate("invite", self.room_id, other))
+
+    @rule(who=WHO, whom=WHO)
+    def look_up(self, who: int, whom: int) -> None:
+        """Somebody looks at the profile of somebody."""
+        path = f"{_V3}/profile/{quote(self.people[whom].user_id)}"
+        self.attempt(self.people[who].client.request("GET", path))
+
+    @rule(who=WHO)
+    def appear(self, who: int) -> None:
+        """Somebody shows who they are, and that they are there."""
+        person, number = self.people[who], self.number()
+        name, here = {"displayname": f"name {number}"}, {"presence": "online"}
+        user = quote(person.user_id)
+        self.attempt(person.client.request("PUT", f"{_V3}/profile/{user}/displayname", name))
+        self.attempt(person.client.request("PUT", f"{_V3}/presence/{user}/status", here))
+
+    # Connections
+
+    @rule(who=WHO, how=st.sampled_from(["link", "scanned", "knock"]), asks_owner=st.booleans())
+    def invite(self, who: int, how: str, asks_owner: bool) -> None:  # noqa: FBT001
+        """Somebody makes a link: for one person, for a face, or for all who want to knock."""
+        self.attempt(self._invite(self.people[who], how=how, asks_owner=asks_owner))
+
+    @rule(who=WHO, which=st.integers(0, 9))
+    def open_link(self, who: int, which: int) -> None:
+        """Somebody opens a link, whoever's it is and whether or not it was opened before."""
+        if self._links:
+            self.attempt(self.people[who].open_link(self._links[which % len(self._links)]))
+
+    @rule(who=WHO, which=st.integers(0, 9))
+    def withdraw(self, who: int, which: int) -> None:
+        """Somebody takes an invitation back."""
+        self.attempt(_withdraw(self.people[who], which))
+
+    @rule(who=WHO, whom=WHO)
+    def meet_again(self, who: int, whom: int) -> None:
+        """Somebody gives somebody a link, who opens it: a consent after whatever was before."""
+        self._with(who, whom, self._meet_again)
+
+    @rule(
+        who=WHO,
+        whom=WHO,
+        verb=st.sampled_from(
+            ["accept", "decline", "cancel", "pause", "resume", "unblock", "dismiss"]
+        ),
+    )
     def change_mind(self, who: int, whom: int, verb: str) -> None:
-        """Somebody pauses or resumes somebody, if there is something to pause or resume."""
-        if who != whom:
-            self._try(getattr(self.people[who], verb)(self.people[whom]))
+        """Somebody takes a step about somebody, if it can be taken."""
+        self._with(who, whom, lambda one, other: getattr(one, verb)(other))
 
-    @rule(suffered=faults(), one=st.integers(0, 2), other=st.integers(0, 2))
-    def disturb(self, suffered: Faults, one: int, other: int) -> None:
-        """A link becomes bad, in one direction."""
-        link = self.world.network.link(self.people[one].name, self.people[other].name)
-        link.faults = suffered
+    @rule(who=WHO, is_paused=st.booleans())
+    def retire(self, who: int, is_paused: bool) -> None:  # noqa: FBT001
+        """Somebody pauses everything, or goes on with everybody."""
+        person = self.people[who]
+        self.attempt(person.pause_everything() if is_paused else person.resume_everything())
 
-    @rule(alone=st.integers(0, 2))
-    def part(self, alone: int) -> None:
-        """Somebody is cut off."""
-        rest = [person for place, person in enumerate(self.people) if place != alone]
-        self.world.partition([self.people[alone]], rest)
+    @rule(who=WHO, whom=WHO, changes=_CHANGES)
+    def grant(self, who: int, whom: int, changes: dict[str, Any]) -> None:
+        """Somebody edits what somebody may do."""
+        self._with(who, whom, lambda one, other: one.grant(other, **changes))
 
-    @rule()
-    def heal(self) -> None:
-        """The network is whole again."""
-        self.world.network.heal()
+    @rule(who=WHO, whom=WHO, rooms=_ROOMS, goodbye=st.booleans(), erase=st.booleans())
+    def revoke(self, who: int, whom: int, rooms: str, goodbye: bool, erase: bool) -> None:  # noqa: FBT001
+        """Somebody ends a connection."""
+        choice = {"rooms": rooms, "goodbye": goodbye, "erase": erase}
+        self._with(who, whom, lambda one, other: one.revoke(other, **choice))
 
-    @rule(who=st.integers(0, 2))
-    def crash_or_start(self, who: int) -> None:
-        """A server loses power, or gets it back, where there is room to start."""
-        server = self.people[who].server
-        if server.disk.is_full:
-            return
-        self._do(server.crash_now() if server.is_running else server.start())
+    @rule(who=WHO, whom=WHO, rooms=_ROOMS, erase=st.booleans())
+    def block(self, who: int, whom: int, rooms: str, erase: bool) -> None:  # noqa: FBT001
+        """Somebody ends a connection and any other that might come."""
+        choice = {"rooms": rooms, "erase": erase}
+        self._with(who, whom, lambda one, other: one.block(other, **choice))
 
-    @rule(who=st.integers(0, 2), is_full=st.booleans())
-    def fill_or_free(self, who: int, is_full: bool) -> None:  # noqa: FBT001 - hypothesis names it
-        """A disk is full, or is freed."""
-        self.people[who].server.disk.is_full = is_full
-
-    @rule(who=st.integers(0, 2), hours=st.sampled_from([-30, 0, 30]))
-    def set_clock(self, who: int, hours: int) -> None:
-        """A clock jumps."""
-        self.people[who].server.clock.skew_s = hours * HOUR
-
-    @rule(who=st.integers(0, 2))
-    def move(self, who: int) -> None:
-        """A server moves to another address, make before break: the others can still call it."""
-        server = self.people[who].server
-        if server.is_running and not server.disk.is_full:
-            routes = server.config.server.public_urls[:1]
-            self._do(server.move(*routes, f"http://{server.name}-{self._lines}.test"))
-
-    @rule(seconds=st.sampled_from([0.01, 1.0, 60.0, 6 * HOUR]))
-    def wait(self, seconds: float) -> None:
-        """Time passes."""
-        self._do(self.world.pass_time(seconds))
-
-    @invariant()
-    def holds(self) -> None:
-        """What must hold at any time."""
-        if hasattr(self, "people"):
-            self._do(self.world.check())
-
-    def teardown(self) -> None:
-        """Make everything whole, and see whether all agree."""
-        if not hasattr(self, "world"):
-            return
-        try:
-            if hasattr(self, "room_id"):
-                self._do(self._make_whole())
-        finally:
-            self.world.close()
-            self._directory.cleanup()
-
-    async def _make_whole(self) -> None:
-        self.world.network.heal()
+    async def end_well(self) -> None:
+        """Whoever still has somebody talks to them again; then all who do have to agree."""
         for person in self.people:
-            person.server.disk.is_full, person.server.clock.skew_s = False, 0.0
-        for person in self.people:
-            if not person.server.is_running:
-                await person.server.start()
-        for person in self.people:
+            await person.resume_everything()
             for other in self.people:
                 if person is not other and await person.standing(other) == "paused":
+                    await person.grant(other, expires_at=None, rate=30_000)
                     await person.resume(other)
         await self.world.check_healed()
+        for person in self.people:
+            if await person.membership(self.room_id) == "join":
+                await person.say(self.room_id, "the end")
+        await self.world.check_healed()
 
-    def _do(self, story: Coroutine[Any, Any, Any]) -> Any:
-        return self.world.run(story)
+    def _with(self, who: int, whom: int, deed: Any) -> None:
+        """Somebody does something about somebody else."""
+        if who != whom:
+            self.attempt(deed(self.people[who], self.people[whom]))
 
-    def _try(self, story: Coroutine[Any, Any, Any]) -> None:
-        """What is refused, or asked of a server that is down, has not happened."""
-        with contextlib.suppress(Refused, aiohttp.ClientError):
-            self._do(story)
+    async def _invite(self, person: Person, **wish: Any) -> None:
+        self._links.append(await person.invitation(**wish))
+
+    async def _meet_again(self, inviter: Person, invitee: Person) -> None:
+        await invitee.open_link(await inviter.invitation())
+
+
+async def _withdraw(person: Person, which: int) -> None:
+    given = await person.invitations()
+    if given:
+        await person.withdraw(str(given[which % len(given)]["id"]))
+
+
+async def _open_a_file(person: Person, room_id: str) -> None:
+    if any("url" in event["content"] for event in await person.timeline(room_id)):
+        await person.open_newest_file(room_id)

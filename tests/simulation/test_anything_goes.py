@@ -30,7 +30,7 @@ def _in_a_world(story: Callable[[World], Coroutine[Any, Any, None]]) -> None:
 
 def test_anything_goes(pytestconfig: pytest.Config) -> None:
     chosen = settings(
-        max_examples=_examples(pytestconfig, 4), stateful_step_count=12, deadline=None
+        max_examples=_examples(pytestconfig, 4), stateful_step_count=20, deadline=None
     )
     run_state_machine_as_test(Owners, settings=chosen)
 
