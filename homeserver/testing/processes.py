@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+import yaml
 
 from homeserver import config
 from homeserver.testing.hosts import Namespace
@@ -89,16 +92,15 @@ class Server:
         """Run `homeserver init` and return what it printed."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
-        password_file = self.directory / "password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(self.password)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(self.password)
         if self.public_url is not None:
             options = ("--public-url", self.public_url, *options)
         finished = self.run_command(
             "init",
             *("--data-dir", str(self.data_dir)),
             *("--user", self.user),
-            *("--password-file", str(password_file)),
+            *("--password-file", str(self._password_file)),
             *("--listen", f"{self.address}:{self.port}"),
             *options,
         )
@@ -128,6 +130,39 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut does."""
         self._end(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let it do nothing for a while, so that its files do not change; it need not run."""
+        if self.process is None:
+            yield
+            return
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # until it has really stopped
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def back_up(self, file: Path) -> None:
+        """Write the sealed file of `homeserver backup`. The passphrase is the password."""
+        self.command("backup", str(file), "--passphrase-file", str(self._password_file))
+
+    def restore(self, file: Path) -> None:
+        """Become what a sealed file holds, by `homeserver restore`. It must not be running."""
+        shutil.rmtree(self.data_dir)
+        where = ("--data-dir", str(self.data_dir))
+        self.run_command(
+            "restore", str(file), *where, "--passphrase-file", str(self._password_file)
+        )
+
+    def write_addresses(self) -> None:
+        """Put into its settings where it listens, and where others find it, from now on."""
+        settings = yaml.safe_load(self.config_file.read_text())
+        found_at = [] if self.public_url is None else [self.public_url]
+        settings.setdefault("server", {})["public_urls"] = found_at
+        settings["listeners"][0]["bind"] = self.address
+        self.config_file.write_text(yaml.safe_dump(settings))
 
     def command(
         self, *arguments: str, is_checked: bool = True
@@ -191,6 +226,10 @@ class Server:
             self.process = None
             if self._log is not None:
                 self._log.close()
+
+    @property
+    def _password_file(self) -> Path:
+        return self.directory / "password"
 
     @property
     def _words(self) -> tuple[str, ...]:

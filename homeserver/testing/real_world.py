@@ -7,7 +7,7 @@ before the story begins.
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,14 +30,13 @@ _LONGEST_WAIT_S = 2.0
 _HANDSHAKE_S = 60.0
 _QUIET_S, _HOPELESS_S, _PATIENCE_S = 1.0, 60.0, 300.0
 _LOOK_S = 0.25
-POSSIBLE = frozenset(
-    (
-        *("say", "join", "leave", "invite", "kick", "ban", "set"),
-        *("connect", "pause", "resume", "revoke", "grant", "stop", "start", "crash", "restart"),
-        *("faults", "partition", "wait", "settle", "heal", "check"),
-        *("hears", "counts", "standing", "member", "same_state"),
-    )
-)
+# The steps that cannot be done to a process, and why; all others can.
+IMPOSSIBLE: Mapping[str, str] = {
+    "clock": "all processes have this machine's clock",
+    "disk": "all processes have this machine's disk",
+    "crash_at": "a process does not stop where its code says so; `crash` ends it anywhere",
+    "replay": "a process's files change by themselves, so that nobody sees what a replay changes",
+}
 
 
 class NotInReality(AssertionError):
@@ -64,10 +63,11 @@ class RealClient(SimulatedClient):
 class RealServer(SimulatedServer):
     """A process, behind the face of a simulated server."""
 
-    def __init__(self, making: Making, process: Server) -> None:
+    def __init__(self, making: Making, process: Server, relay: Relay | None = None) -> None:
         super().__init__(making)
         self.process = process
         self.directory = process.data_dir
+        self._relay = relay
 
     @property
     def is_running(self) -> bool:
@@ -101,6 +101,37 @@ class RealServer(SimulatedServer):
 
     async def gone(self) -> None:
         """It is gone as soon as it was killed."""
+
+    async def move(self, *routes: str) -> None:
+        """Be found at another port of loopback; restarts it, if it runs."""
+        if routes or self._relay is None:
+            raise NotInReality("nobody can choose the address of a relay")
+        was_running = self.is_running
+        if was_running:
+            await self.stop()
+        self.process.public_url = await self._relay.move(free_port())
+        self.process.write_addresses()
+        if was_running:
+            await self.start()
+
+    def copy_to(self, directory: Path) -> None:
+        """Copy its files as they are; its process is held meanwhile."""
+        with self.process.held():
+            super().copy_to(directory)
+
+    def replace_by(self, directory: Path) -> None:
+        """Put a copy in the place of its files. Its address stays what it is."""
+        super().replace_by(directory)
+        self.process.write_addresses()
+
+    def back_up(self, file: Path) -> None:
+        """Write a sealed file, by the command line."""
+        self.process.back_up(file)
+
+    async def put_back(self, file: Path) -> None:
+        """Become what a sealed file holds, by the command line."""
+        await asyncio.to_thread(self.process.restore, file)
+        self.process.write_addresses()
 
     def client(self) -> SimulatedClient:
         """A client of its owner, not yet logged in."""
@@ -189,7 +220,7 @@ class RealWorld(World):
         route = await relay.open(free_port())
         self._relays.append(relay)
         process.public_url = route if making.is_reachable else None
-        return RealServer(making, process)
+        return RealServer(making, process, relay)
 
     def _process(self, making: Making, port: int) -> Server:
         return Server(
@@ -236,7 +267,10 @@ class RealWorld(World):
 
 
 def refusals(
-    file: ScenarioFile, possible: Collection[str] = POSSIBLE, *, needs_callers: bool = True
+    file: ScenarioFile,
+    impossible: Mapping[str, str] = IMPOSSIBLE,
+    *,
+    needs_callers: bool = True,
 ) -> list[str]:
     """What of a scenario cannot happen in reality, each with its place.
 
@@ -246,8 +280,8 @@ def refusals(
     found = []
     for number, step in enumerate(file.scenario.story):
         why = None
-        if step.word not in possible:
-            why = "cannot happen in reality"
+        if step.word in impossible:
+            why = f"cannot happen in reality: {impossible[step.word]}"
         elif step.word == "wait" and step.content > DAY:
             why = "more than a day cannot pass in reality"
         elif is_blind and _needs_callers(step.word, step.content):

@@ -52,6 +52,12 @@ class Relay:
         self._route = route
         return route
 
+    async def move(self, port: int) -> str:
+        """Listen at another port and nowhere else; its address."""
+        await self.close()
+        self._network.deafen(self.name)
+        return await self.open(port)
+
     async def close(self) -> None:
         """Stop listening."""
         if self._session is not None and self._runner is not None:

@@ -5,12 +5,84 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from homeserver.cli import main
 from homeserver.testing import relays, scenario_files
-from homeserver.testing.real_world import RealWorld
+from homeserver.testing.real_world import IMPOSSIBLE, RealWorld
 from homeserver.testing.scenario_stage import Stage, StepFailed
+from homeserver.testing.scenario_steps import Step
+
+_EVERYTHING = """scenario: Everything
+shows: All that can be done to processes.
+people: [alice, bob, carol]
+rooms:
+  hall: {owner: alice, members: [bob]}
+  desk: {owner: alice, members: [bob]}
+story:
+  - set: {who: alice, in: hall, type: m.room.topic, content: {topic: tea}}
+  - types: {who: bob, in: hall}
+  - sends_file: {who: bob, in: hall, bytes: 300000}
+  - check
+  - reads: {who: alice, in: hall}
+  - opens_file: {who: alice, in: hall}
+  - invite: {who: alice, whom: carol, in: hall}
+  - settle
+  - join: {who: carol, in: hall}
+  - leave: {who: carol, in: hall}
+  - settle
+  - invite: {who: alice, whom: carol, in: hall}
+  - kick: {who: alice, whom: carol, in: hall}
+  - ban: {who: alice, whom: carol, in: hall}
+  - unban: {who: alice, whom: carol, in: hall}
+  - settle
+  - member: {who: bob, in: hall, is: join}
+  - block: {who: carol, with: alice}
+  - standing: {who: carol, with: alice, is: blocked}
+  - unblock: {who: carol, with: alice}
+  - revoke: {who: alice, with: carol, goodbye: true}
+  - connect: [carol, alice]
+  - settle
+  - standing: {who: alice, with: carol, is: active}
+  - grant: {who: alice, to: bob, change: {typing: false}}
+  - pause: {who: alice, with: bob}
+  - say: {who: bob, in: desk, text: held}
+  - wait: 1h
+  - counts: {who: alice, in: desk, texts: 0}
+  - resume: {who: alice, with: bob}
+  - settle
+  - counts: {who: alice, in: desk, texts: 1}
+  - copy: bob
+  - partition: [[alice], [bob]]
+  - say: {who: bob, in: desk, text: unheard}
+  - wait: 1h
+  - counts: {who: alice, in: desk, texts: 1}
+  - boxes: {fate: lost}
+  - go_back: bob
+  - heal
+  - move: bob
+  - nat: {who: bob}
+  - say: {who: alice, in: desk, text: call me}
+  - say: {who: bob, in: desk, text: I call}
+  - settle
+  - hears: {who: bob, in: desk, texts: [held, call me, I call]}
+  - nat: {who: bob, behind: false}
+  - backup: alice
+  - crash: bob
+  - start: bob
+  - stop: alice
+  - restore: alice
+  - standing: {who: alice, with: bob, is: paused}
+  - resume: {who: alice, with: bob}
+  - resume: {who: alice, with: carol}
+  - restart: alice
+  - faults: {latency: 0.1s}
+  - say: {who: alice, in: desk, text: back}
+  - check
+  - counts: {who: bob, in: desk, texts: 4}
+  - same_state: desk
+"""
 
 SCENARIOS = Path(scenario_files.__file__).parent / "scenarios"
 
@@ -65,6 +137,40 @@ def test_what_cannot_happen_in_reality_is_refused_by_name() -> None:
     result = CliRunner().invoke(main, ["simulate", "back-after-a-month", "--real"])
     assert result.exit_code == 2
     assert "line 9: wait: more than a day cannot pass in reality" in result.output
+
+
+@pytest.mark.parametrize("word", IMPOSSIBLE)
+def test_each_step_that_cannot_be_done_to_a_process_says_why(tmp_path: Path, word: str) -> None:
+    steps = {
+        "clock": "{who: bob, by: 1h}",
+        "disk": "{who: bob, full: true}",
+        "crash_at": "{who: bob, point: a frame is filled}",
+        "replay": "",
+    }
+    file = tmp_path / "mine.yaml"
+    step = f"{word}: {steps[word]}" if steps[word] else word
+    file.write_text(f"{_EVERYTHING.partition('story:')[0]}story:\n  - settle\n  - {step}\n")
+    result = CliRunner().invoke(main, ["simulate", str(file), "--real"])
+    assert result.exit_code == 2
+    assert f"{word}: cannot happen in reality: {IMPOSSIBLE[word]}" in result.output
+
+
+def test_every_other_step_is_played_in_reality() -> None:
+    story = yaml.safe_load(_EVERYTHING)["story"]
+    played = {step if isinstance(step, str) else next(iter(step)) for step in story}
+    assert played == set(Step.words()) - set(IMPOSSIBLE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not relays.knows_callers(), reason="needs to know which process calls")
+def test_everything_that_can_happen_in_reality_does(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(_EVERYTHING)
+    world = RealWorld(tmp_path / "world")
+    try:
+        world.run(Stage(world, scenario_files.load(file)).play(tell=_nobody))
+    finally:
+        world.close()
 
 
 @pytest.mark.slow
