@@ -4,6 +4,7 @@ Tried for ten seconds beside everything else, then dropped. Nothing of it is sto
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from federation import envelope
 from federation.envelope import NO_RECEIPT, Envelope
@@ -34,28 +35,34 @@ class Farewell:
         """Whether last words are on their way to a party at this moment."""
         return party in self._said_to
 
-    def seal(self, work: UnitOfWork, line: Line) -> bytes | None:
-        """The box with the goodbye; None if there is no session of this run to say it in.
+    def seal(self, work: UnitOfWork, line: Line) -> Sequence[bytes]:
+        """The boxes with the goodbye; none if there is no session of this run to say it in.
 
-        It takes the place of a frame in flight: at most one of the two is ever taken.
+        Two where a frame is in flight, which the peer may have taken or not: one goes after it,
+        the other in its place, and only one of them can be taken.
         """
         try:
             state = TurnState(work, self._party, line.peer, line.node_id)
         except ChannelClosed:
-            return None
+            return ()
         if not state.may_seal:
-            return None
-        flying = state.in_flight
-        sequence = state.channel.sent + 1 if flying is None else flying.sequence
+            return ()
+        sequences = [state.channel.sent + 1]
+        if state.in_flight is not None:
+            sequences.append(state.in_flight.sequence)
         frame = Outgoing("control", self._party.clock.now_ms(), _BODY)
-        # The ratchet's next state is not kept: the same unit of work destroys it.
-        message, _ = state.encrypt(frame, sequence)
+        boxes = []
+        for sequence in sequences:
+            # The ratchet's last state is not kept: the same unit of work destroys it.
+            message, session = state.encrypt(frame, sequence)
+            state.change(session=session)
+            boxes.append(self._box(line, state, sequence, message))
         crash_points.reach(Point.GOODBYE_SEALED)
-        return self._box(line, state, sequence, message)
+        return boxes
 
-    def send(self, line: Line, box: bytes) -> None:
-        """Try to deliver it for a while, after the connection has ended."""
-        task = asyncio.get_running_loop().create_task(self._send(line, box))
+    def send(self, line: Line, boxes: Sequence[bytes]) -> None:
+        """Try to deliver them for a while, after the connection has ended."""
+        task = asyncio.get_running_loop().create_task(self._send(line, boxes))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -78,27 +85,30 @@ class Farewell:
         )
         return envelope.seal(line.theirs.request, self._party.token(), content)
 
-    async def _send(self, line: Line, box: bytes) -> None:
+    async def _send(self, line: Line, boxes: Sequence[bytes]) -> None:
         party = f"{line.peer} farewell"
         self._said_to.add(party)
         try:
+            left = list(boxes)
             for pause in _PAUSES:
                 await self._party.clock.sleep(pause)
                 for route in line.routes:
-                    crash_points.reach(Point.GOODBYE_READY)
-                    try:
-                        await self._transport.deliver(
-                            party,
-                            route,
-                            line.their_address,
-                            box,
-                            _DELIVERY_SECONDS,
-                            grant=FAREWELL,
-                        )
-                    except errors.PeerUnreachable:
-                        continue
-                    crash_points.reach(Point.GOODBYE_GONE)
+                    await self._deliver(line, party, route, left)
+                if not left:
                     return
         finally:
             self._said_to.discard(party)
             await self._transport.hang_up(party)
+
+    async def _deliver(self, line: Line, party: str, route: str, left: list[bytes]) -> None:
+        """Deliver what is left by one route, up to the first that fails."""
+        while left:
+            crash_points.reach(Point.GOODBYE_READY)
+            try:
+                await self._transport.deliver(
+                    party, route, line.their_address, left[0], _DELIVERY_SECONDS, grant=FAREWELL
+                )
+            except errors.PeerUnreachable:
+                return
+            crash_points.reach(Point.GOODBYE_GONE)
+            del left[0]

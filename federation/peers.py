@@ -4,7 +4,7 @@ Each verb runs the consent table in one unit of work with everything it causes, 
 closes what lives in memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -187,15 +187,15 @@ class Peers:
         line = self._lines.find(server_name) if says_goodbye else None
         parting = Parting(self._party, RevokeChoice(**choice), self.discard_file)
 
-        def seal(work: UnitOfWork) -> bytes | None:
-            return None if line is None else self._farewell.seal(work, line)
+        def seal(work: UnitOfWork) -> Sequence[bytes]:
+            return () if line is None else self._farewell.seal(work, line)
 
         goodbye = await self._step(server_name, Step.OWNER_REVOKED, how, first=seal, then=parting)
         crash_points.reach(Point.REVOKE_DONE)
-        if line is not None and goodbye is not None:
+        if line is not None and goodbye:
             self._farewell.send(line, goodbye)
         return revoking.with_goodbye(
-            parting.report, is_wanted=says_goodbye, is_sealed=goodbye is not None
+            parting.report, is_wanted=says_goodbye, is_sealed=bool(goodbye)
         )
 
     def preview_end(
@@ -297,13 +297,13 @@ class Peers:
         step: Step,
         how: str = OWNER,
         *,
-        first: Callable[[UnitOfWork], bytes | None] = lambda _work: None,
+        first: Callable[[UnitOfWork], Sequence[bytes] | None] = lambda _work: None,
         then: Callable[[UnitOfWork, Peer], None] = lambda _work, _peer: None,
         **changes: Any,
-    ) -> bytes | None:
+    ) -> Sequence[bytes]:
         """Take a step with all it causes; returns what `first` made before it."""
 
-        def operation(work: UnitOfWork) -> tuple[bytes | None, list[str]]:
+        def operation(work: UnitOfWork) -> tuple[Sequence[bytes] | None, list[str]]:
             made = first(work)
             peer = replace(_load(work, server_name), **changes)
             who = "server" if step is Step.ROOMS_ENDED else "owner"
@@ -322,7 +322,7 @@ class Peers:
         if step in (Step.OWNER_PAUSED, Step.OWNER_RESUMED):
             self._handshakes.connecting.begin_anew(server_name)
         self._lines.refresh(server_name)
-        return cast("bytes | None", made)
+        return cast("Sequence[bytes] | None", made) or ()
 
     def _carry_out(self, work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
         """The effects of a step; returns the handshakes that were forgotten."""
