@@ -6,7 +6,7 @@ from federation.consent_steps import Doing
 from federation.grants import Grants
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.rooms import hiding
-from homeserver.storage import frames, meetings, peers, wake_ups, withdrawing
+from homeserver.storage import frames, invitations, meetings, peers, wake_ups, withdrawing
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
@@ -25,10 +25,11 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
     edited = grants.edit(peer.grants, changes)
     peers.change_peer(work, peer.server_name, grants=edited.model_dump())
     work.wake(wake_ups.STANDINGS)
-    if edited.introduce and not peer.grants.get("introduce"):
-        meetings.wish_again(work)
+    if edited.introduce != peer.grants.get("introduce"):
+        meetings.wish_again(work)  # through this peer now, or through others
     if not edited.introduce:
         withdrawing.withdraw(work, peer.server_name, meetings.WISH)
+        invitations.void_introductions_by(work, peer.server_name)
     for subject, grant in _WAITING.items():
         if not peers.permits(edited.model_dump(), grant):
             withdrawing.withdraw_newest(work, peer.server_name, subject)

@@ -35,10 +35,14 @@ def check(state: TurnState, arrival: Arrival) -> bool:
         return False
     if envelope.settled > channel.received:
         _miss_something(state, arrival)
-    went_back = envelope.is_restored or envelope.acknowledged < arrival.known
+    # A box that was on its way for long may say so when the peer has more of us again.
+    says_so = envelope.is_restored and envelope.acknowledged >= channel.acknowledged
+    went_back = says_so or envelope.acknowledged < arrival.known
     if went_back and not arrival.is_behind:
         _tell(state, "peer_restored")
-        _note_contradiction(state, _TWO_COPIES)
+        # After a start it may be what was seen before; of two copies one speaks again.
+        if not arrival.is_first:
+            _note_contradiction(state, _TWO_COPIES)
     return went_back
 
 

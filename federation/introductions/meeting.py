@@ -141,7 +141,8 @@ def forget_peer(work: UnitOfWork, server: ServerName) -> None:
     meetings.forget(work, server)
     meetings.delete_wishes(work, about=server)
     meetings.delete_requests_via(work, server)
-    invitations.void_introductions(work, peer.node_id, f"introduced by {server}")
+    invitations.void_introductions_to(work, peer.node_id)
+    invitations.void_introductions_by(work, server)
     meetings.wish_again(work)
 
 

@@ -96,7 +96,7 @@ class Wishing:
             intake=intake,
             secret=self._party.sessions.keyring.seal("invitation", intake, secret),
             ticket=Ticket.OPEN.value,
-            how=f"introduced by {introducer}",
+            how=invitations.introduced_by(introducer),
             asks_owner=False,
             expected=receiver.node_id,
             room_id=room_id,
@@ -135,7 +135,7 @@ class Wishing:
         return not self._terms.routes or writer.node_id < self._party.own.node_id
 
     def _open(self, work: UnitOfWork, link: Link, introducer: ServerName, meeting: Meeting) -> None:
-        choice = Choice(f"introduced by {introducer}", None, meeting.room_id)
+        choice = Choice(invitations.introduced_by(introducer), None, meeting.room_id)
         try:
             handshake = opening.open_link(work, self._party, self._terms, link, choice)
         except (AlreadyAsked, AlreadyUsed):

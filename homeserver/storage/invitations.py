@@ -11,18 +11,19 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     LargeBinary,
     Row,
     String,
     Table,
     bindparam,
     delete,
-    or_,
     select,
 )
 from sqlalchemy import update as update_table
 
 from homeserver.matrix.canonical_json import JsonObject
+from homeserver.matrix.identifiers import ServerName
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -163,11 +164,24 @@ def delete_handshake(work: UnitOfWork, key: str) -> None:
     work.execute(delete(handshakes).where(handshakes.c.key == key))
 
 
-def void_introductions(work: UnitOfWork, node_id: str, introducer: str) -> None:
-    """Withdraw what was made for one node to be introduced, or to be passed on by a peer."""
+def void_introductions_by(work: UnitOfWork, introducer: ServerName) -> None:
+    """Withdraw what a peer was to pass on to whom it introduces us to."""
+    _void_introductions(work, invitations.c.how == introduced_by(introducer))
+
+
+def void_introductions_to(work: UnitOfWork, node_id: str) -> None:
+    """Withdraw what was made for one node to be introduced to us, whoever passes it on."""
+    _void_introductions(work, invitations.c.expected == node_id)
+
+
+def introduced_by(introducer: ServerName) -> str:
+    """How an invitation is passed on that a peer brings to whom it introduces us to."""
+    return f"introduced by {introducer}"
+
+
+def _void_introductions(work: UnitOfWork, which: ColumnElement[bool]) -> None:
     this = invitations.c
-    made_for = or_(this.expected == node_id, this.how == introducer)
-    statement = update_table(invitations).where(this.room_id.is_not(None), made_for)
+    statement = update_table(invitations).where(this.room_id.is_not(None), which)
     work.execute(statement.where(this.ticket == "open").values(ticket="void"))
 
 

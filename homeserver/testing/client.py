@@ -200,6 +200,12 @@ class Client:
         events = [event async for page in self.pages(room_id) for event in page]
         return events[::-1]
 
+    async def has_event(self, room_id: str, event_id: str) -> bool:
+        """Whether the server has an event that this user may see."""
+        path = f"{_V3}/rooms/{quote(room_id)}/event/{quote(event_id)}"
+        status, _, _ = await self.exchange("GET", path)
+        return status < _BAD_REQUEST
+
     async def upload(self, content: bytes, content_type: str) -> str:
         """Upload a file and return its mxc URI."""
         status, _, raw = await self.exchange(

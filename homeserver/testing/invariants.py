@@ -1,7 +1,7 @@
 """What must hold after every step of a simulation, as far as the owners' clients can see it."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -99,13 +99,21 @@ async def check_healed(people: Sequence[Person]) -> None:
             await _look(person, room_id, standings[person.server.server_name])
             for person in inside[room_id]
         ]
-        for ours, theirs in itertools.combinations(seen, 2):
-            if not (ours.knows(theirs) and theirs.knows(ours)):
-                continue
-            if not (_is_put_out(ours, theirs, standings) or _is_put_out(theirs, ours, standings)):
-                _check_same(room_id, ours, theirs, standings)
-                _check_told(ours, theirs)
-                _check_told(theirs, ours)
+        _compare(room_id, seen, standings)
+
+
+def _compare(room_id: str, seen: Sequence[_Seen], standings: _Standings) -> None:
+    """The members of one room, as far as they are connected with each other."""
+    for ours, theirs in itertools.combinations(seen, 2):
+        if not (ours.knows(theirs) and theirs.knows(ours)):
+            continue
+        if not (_is_put_out(ours, theirs, standings) or _is_put_out(theirs, ours, standings)):
+            _check_same(room_id, ours, theirs, standings)
+            _check_told(ours, theirs)
+            _check_told(theirs, ours)
+    if all(ours.knows(theirs) for ours, theirs in itertools.permutations(seen, 2)):
+        for one in seen:
+            _check_whole(one)
 
 
 def _check_standings(person: Person, trail: Sequence[Event]) -> None:
@@ -138,22 +146,41 @@ def _check_tombstones(person: Person, peers: Sequence[Event]) -> None:
 
 
 async def _check_acknowledged(person: Person) -> None:
-    """What a server acknowledged to its client is never lost."""
+    """What a server acknowledged to its client is never lost.
+
+    While lines are bad pages may end at a hole that nobody fills: what is behind it is there too.
+    """
     joined = await person.joined_rooms()
     for room_id in person.acknowledged.keys() | person.acknowledged_state.keys():
         if room_id in joined:
-            events = await person.timeline(room_id)
-            acknowledged = person.acknowledged.get(room_id, [])
-            acknowledged = acknowledged + person.acknowledged_state.get(room_id, [])
-            _check_present(person, acknowledged, [event["event_id"] for event in events])
+            there = [event["event_id"] for event in await person.timeline(room_id)]
+            missing = _acknowledged(person, room_id) - {*there}
+            _check_none_lost(
+                person,
+                {one for one in missing if not await person.client.has_event(room_id, one)},
+            )
+            _check_none_twice(person, there)
 
 
-def _check_present(person: Person, acknowledged: Iterable[str], there: Sequence[str]) -> None:
-    lost = set(acknowledged) - set(there)
-    if lost:
-        raise AssertionError(f"{person.name} does not have {sorted(lost)}")
+def _check_whole(seen: _Seen) -> None:
+    """Pages show all that was acknowledged, once everybody can be asked for what is missing."""
+    there = {event["event_id"] for event in seen.events}
+    _check_none_lost(seen.person, _acknowledged(seen.person, seen.room_id) - there)
+
+
+def _acknowledged(person: Person, room_id: str) -> set[str]:
+    said, set_there = person.acknowledged, person.acknowledged_state
+    return {*said.get(room_id, []), *set_there.get(room_id, [])}
+
+
+def _check_none_twice(person: Person, there: Sequence[str]) -> None:
     if len(set(there)) != len(there):
         raise AssertionError(f"{person.name} has an event twice in a room's history")
+
+
+def _check_none_lost(person: Person, lost: set[str]) -> None:
+    if lost:
+        raise AssertionError(f"{person.name} does not have {sorted(lost)}")
 
 
 def _server(user_id: str) -> str:
@@ -227,5 +254,7 @@ def _check_told(reader: _Seen, sender: _Seen) -> None:
     )
     acknowledged = set(sender.person.acknowledged.get(sender.room_id, ()))
     later = [event["event_id"] for event in sender.events[joined:]]
-    due = [event_id for event_id in later if event_id in acknowledged]
-    _check_present(reader.person, due, [event["event_id"] for event in reader.events])
+    due = {event_id for event_id in later if event_id in acknowledged}
+    there = [event["event_id"] for event in reader.events]
+    _check_none_lost(reader.person, due - {*there})
+    _check_none_twice(reader.person, there)
