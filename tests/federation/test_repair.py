@@ -12,6 +12,7 @@ from federation.ratchets.interface import Ratchets, Undecryptable
 from federation.ratchets.libolm import Libolm
 from federation.ratchets.vodozemac import Vodozemac
 from federation.transport.memory import Passing
+from homeserver import errors
 from homeserver.storage import channels
 from homeserver.storage.database import Database
 from homeserver.storage.wake_ups import WakeUps
@@ -23,6 +24,39 @@ from tests.federation.conftest import (
     notices_of,
     put_back,
 )
+from tests.federation.node import Node
+
+# How many a server needs after a start to learn where the other one is.
+BOXES_UNTIL_IT_SHOWS = 2
+
+
+async def go_back(meeting: Meeting, people: tuple[Node, Node], directory: Path) -> None:
+    """The second of two, who are connected, comes back as a copy from before their last words."""
+    other, restored = people
+    await meeting.stop(restored)
+    shutil.copy(restored.path, directory / "backup")
+    meeting.start(restored)
+    await other.send(restored.server_name, "lost")
+    await restored.send(other.server_name, "kept")
+    await meeting.clock.until(lambda: other.texts == ["kept"] and restored.texts == ["lost"])
+    await meeting.clock.advance(60)
+    await meeting.stop(restored)
+    put_back(restored, directory / "backup")
+    restored.taken.clear()
+    meeting.start(restored)
+
+
+def allow(meeting: Meeting, boxes: int) -> None:
+    """Let so many boxes pass and no more."""
+    passed = 0
+
+    async def count(_passing: Passing) -> None:
+        nonlocal passed
+        passed += 1
+        if passed > boxes:
+            raise errors.PeerUnreachable
+
+    meeting.network.before = count
 
 
 @pytest.mark.parametrize("who", ["creator", "giver", "both"])
@@ -85,6 +119,48 @@ async def test_repair_survives_a_bad_network_and_restarts(meeting: Meeting, fate
     await meeting.clock.until(
         lambda: (bob.texts, alice.texts) == (["there"], ["back"]), within=40 * 86_400
     )
+
+
+@pytest.mark.parametrize("who", ["creator", "giver"])
+async def test_an_old_copy_that_is_seen_in_several_runs_is_one_old_copy(
+    meeting: Meeting, who: str, tmp_path: Path
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    ordered = sorted((alice, bob), key=lambda node: node.own.node_id)
+    restored, other = ordered if who == "creator" else reversed(ordered)
+    await go_back(meeting, (other, restored), tmp_path)
+    for _ in range(5):
+        allow(meeting, boxes=BOXES_UNTIL_IT_SHOWS)
+        await meeting.restart(other)
+        await meeting.clock.advance(30)
+    meeting.calm()
+    await other.send(restored.server_name, "after the restore")
+    await meeting.clock.until(lambda: restored.texts == ["after the restore"], within=86_400)
+    assert "alarm" not in [kind for kind, _ in notices_of(other)]
+
+
+async def test_a_box_that_was_long_on_its_way_tells_of_no_second_old_copy(
+    meeting: Meeting, tmp_path: Path
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    restored, other = sorted((alice, bob), key=lambda node: node.own.node_id)
+    await go_back(meeting, (other, restored), tmp_path)
+    held: list[Passing] = []
+
+    async def hold(passing: Passing) -> None:
+        has_shown = channel_of(other, restored).regressions
+        if passing.party == other.server_name and has_shown and not held:
+            held.append(passing)
+            await meeting.clock.sleep(600)
+
+    meeting.network.before = hold
+    await other.send(restored.server_name, "after the restore")
+    await meeting.clock.until(lambda: restored.texts == ["after the restore"])
+    assert held
+    await meeting.clock.advance(1_200)
+    assert channel_of(other, restored).regressions == 1
 
 
 @pytest.mark.parametrize("who", ["creator", "giver"])
