@@ -181,12 +181,20 @@ class Crowd:
 
 
 def _addressed(view: View) -> set[str]:
-    """Every device that a message waits for, in an inbox here or on the way to a peer."""
-    table = to_device.to_device_messages
-    found = {str(row[0]) for row in view.all(select(table.c.device_id).distinct())}
-    items = frames.outbox_items
+    """Every device for which something encrypted waits, in an inbox here or on the way to a peer.
+
+    Clients ask a device that is gone for its keys, which gives it nothing.
+    """
+    table, items = to_device.to_device_messages, frames.outbox_items
+    waiting = view.all(select(table.c.device_id, table.c.message))
+    found = {str(device) for device, message in waiting if _is_encrypted(orjson.loads(message))}
     bodies = view.all(select(items.c.body).where(items.c.lane == frames.TO_DEVICE))
     for (body,) in bodies:
-        messages = orjson.loads(body)["messages"]
-        found.update(device for devices in messages.values() for device in devices)
+        sent = orjson.loads(body)
+        if _is_encrypted(sent):
+            found.update(device for devices in sent["messages"].values() for device in devices)
     return found
+
+
+def _is_encrypted(message: dict[str, Any]) -> bool:
+    return bool(message["type"] == "m.room.encrypted")

@@ -187,15 +187,17 @@ async def _compare(history: History, seen: Counter[str]) -> None:
 async def _check_heard(history: History, speaker: Person, listener: Person) -> None:
     """What a speaker said after his server had the listener in the room has arrived there.
 
-    It may have been judged otherwise there: what the room did meanwhile may forbid it.
+    It may have been judged otherwise there: what the room did meanwhile may forbid it. Where the
+    speaker's server put off the listener's coming, which no timeline shows, nothing is owed.
     """
     told = await speaker.timeline(history.room_id)
-    joins = [
+    moves = [
         place
         for place, event in enumerate(told)
         if event["type"] == "m.room.member" and event["state_key"] == listener.user_id
     ]
-    later = told[joins[-1] :] if joins else []
+    is_in = bool(moves) and told[moves[-1]]["content"]["membership"] == "join"
+    later = told[moves[-1] :] if is_in else []
     own = {event["event_id"] for event in later if event["sender"] == speaker.user_id}
     owed = own & {*speaker.acknowledged.get(history.room_id, ()), *history.made}
     known = listener.server.built.database.read(lambda view: stored_events.load_events(view, owed))
