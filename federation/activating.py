@@ -44,7 +44,7 @@ def activate(
     )
     cards.delete_card(work, peer.server_name)
     is_wider = _set_scope(work, peer, handshake, doing.at, was_connected=was_connected)
-    _renew_channel(work, party, peer, secrets)
+    _renew_channel(work, party, peer, before, secrets)
     crash_points.reach(Point.CHANNEL_MADE)
     if is_wider or Effect.OPEN_CHANNEL in outcome.effects:
         hiding.follow_standing(work, peer.server_name, doing.at)
@@ -103,8 +103,9 @@ def peer_name(handshake: Handshake) -> ServerName:
     return ServerName(handshake.server_name)
 
 
-def _renew_channel(work: UnitOfWork, party: Party, peer: Peer, secrets: Secrets) -> None:
-    before = channels.find_channel(work, peer.server_name)
+def _renew_channel(
+    work: UnitOfWork, party: Party, peer: Peer, before: Channel | None, secrets: Secrets
+) -> None:
     if secrets.restarts:
         before = None
         channels.delete_in_flight(work, peer.server_name)

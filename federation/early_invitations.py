@@ -7,7 +7,6 @@ from federation.consent import Effect, Standing, Step
 from federation.turn_state import Party
 from homeserver.matrix.identifiers import RoomId, ServerName
 from homeserver.rooms import waiting_invitations
-from homeserver.rooms.local_server import LocalServer
 from homeserver.storage import notices, peers
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork, View
@@ -21,7 +20,7 @@ def send(work: UnitOfWork, party: Party, server: ServerName) -> None:
     if peer is None:
         return
     if peer.room_id is None and peer.granted.get(peers.TAKES_INVITES) is not False:
-        waiting_invitations.hand_over(work, _local(party), server)
+        waiting_invitations.hand_over(work, party.own.local, server)
     else:
         _take_back(work, party, peer)
 
@@ -38,7 +37,7 @@ def take_back(work: UnitOfWork, party: Party, peer: Peer, step: Step) -> None:
 
 def _take_back(work: UnitOfWork, party: Party, peer: Peer) -> None:
     now_ms = party.clock.now_ms()
-    taken, left = waiting_invitations.take_back(work, _local(party), peer.server_name, now_ms)
+    taken, left = waiting_invitations.take_back(work, party.own.local, peer.server_name, now_ms)
     if taken or left:
         content = {
             "server_name": peer.server_name,
@@ -51,7 +50,3 @@ def _take_back(work: UnitOfWork, party: Party, peer: Peer) -> None:
 
 def _names(view: View, rooms: Sequence[RoomId]) -> list[str]:
     return [revoking.name_of(view, room_id) for room_id in rooms]
-
-
-def _local(party: Party) -> LocalServer:
-    return LocalServer(party.own.server_name, party.own.event_key)

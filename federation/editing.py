@@ -27,9 +27,9 @@ def edit(work: UnitOfWork, peer: Peer, changes: JsonObject, now_ms: int) -> Gran
     work.wake(wake_ups.STANDINGS)
     if edited.introduce != peer.grants.get("introduce"):
         meetings.wish_again(work)  # through this peer now, or through others
-    if not edited.introduce:
-        withdrawing.withdraw(work, peer.server_name, meetings.WISH)
-        invitations.void_introductions_by(work, peer.server_name)
+        if not edited.introduce:
+            withdrawing.withdraw(work, peer.server_name, meetings.WISH)
+            invitations.void_introductions_by(work, peer.server_name)
     for subject, grant in _WAITING.items():
         if not peers.permits(edited.model_dump(), grant):
             withdrawing.withdraw_newest(work, peer.server_name, subject)

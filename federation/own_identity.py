@@ -17,6 +17,7 @@ from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
 from homeserver.matrix.signing import SigningKey
 from homeserver.ports import Entropy
+from homeserver.rooms.local_server import LocalServer
 
 _FILE = "identity.sealed"
 _SEED_BYTES = 32
@@ -48,6 +49,11 @@ class OwnIdentity:
     def proof(self) -> JsonObject:
         """What proves to anybody who we are."""
         return self.identity.proof
+
+    @property
+    def local(self) -> LocalServer:
+        """This server, where rooms are concerned."""
+        return LocalServer(self.server_name, self.event_key)
 
     @property
     def event_key(self) -> SigningKey:

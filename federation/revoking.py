@@ -163,9 +163,8 @@ class Parting:
 
     def __call__(self, work: UnitOfWork, peer: Peer) -> None:
         """Part from them, and erase what is to be erased."""
-        own = self._party.own
-        local = LocalServer(own.server_name, own.event_key)
-        self.report = part(work, local, peer, self._choice, self._party.clock.now_ms())
+        local, now_ms = self._party.own.local, self._party.clock.now_ms()
+        self.report = part(work, local, peer, self._choice, now_ms)
         if self._choice.erases:
             for file_id in erase(work, peer.server_name):
                 work.after_commit(partial(self._discard, file_id))

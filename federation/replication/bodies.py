@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, ValidationError
 from homeserver import errors
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId, EventId, RoomAlias, RoomId, ServerName, UserId
+from homeserver.rooms.joining import MOST_NEWEST
 
 EVENTS_PER_QUESTION = 500
 SERVERS_PER_QUESTION = 100
-MOST_NEWEST = 20
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -67,7 +67,8 @@ class Joining:
         user_id = identifiers.parse_user_id(asked.user_id)
         if identifiers.server_of(user_id) != peer:
             raise errors.Forbidden("That user lives on another server.")
-        await self._catch_up(peer, asked)
+        if asked.newest:
+            await self._catch_up(peer, asked)
         return self._database.read(lambda view: self._template(view, peer, asked, MADE[operation]))
 
     async def answer_send(self, operation: str, peer: ServerName, body: JsonObject) -> JsonObject:

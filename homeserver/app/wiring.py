@@ -36,7 +36,6 @@ from homeserver.push.delivering import PushDelivery
 from homeserver.rooms.aliases import RoomAliases
 from homeserver.rooms.delaying import DelayedEvents
 from homeserver.rooms.directory import RoomDirectory
-from homeserver.rooms.local_server import LocalServer
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.tying import Tying
 from homeserver.rooms.upkeep import Upkeep
@@ -123,8 +122,7 @@ def build(config: Config, keyring: Keyring, surroundings: Surroundings = _THE_RE
         database.close()
         raise errors.NotFound("This database has no owner; `homeserver init` makes one.")
     _check_names(config, database, owner)
-    local = LocalServer(own.server_name, own.event_key)
-    base = Foundation(config, database, local, owner, surroundings)
+    base = Foundation(config, database, own.local, owner, surroundings)
     connected = peer_services.build(base, own, keyring)
     outside = Outside(connected.network, connected.replication.verify)
     services = dict(owner_services.build(base, outside))

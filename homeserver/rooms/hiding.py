@@ -157,9 +157,9 @@ def _is_awaited(view: View, room_id: RoomId, peer: Peer) -> bool:
 
     He sees whom he has invited, and that he took it back; there is nothing of theirs to hide.
     """
-    owner = accounts.find_owner(view)
-    if peer.standing != _OFFERED or owner is None:
+    if peer.standing != _OFFERED:
         return False
+    owner = accounts.find_owner(view)
     known = [one.event_id for one in _members(view, room_id, peer.server_name, _ANY)]
     said = events.load_bodies(view, known).values()
     return bool(known) and all(one.sender == owner for one in said)

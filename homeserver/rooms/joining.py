@@ -22,7 +22,8 @@ from homeserver.rooms.local_server import LocalServer
 _ANSWER_WITHIN_S = 60.0
 _LEAST_DEPTH = 1
 _MOST_NAMED = 5
-_MOST_NEWEST = 20
+# How many events a newcomer may name as the newest it has of a room.
+MOST_NEWEST = 20
 
 
 class Verify(Protocol):
@@ -114,7 +115,7 @@ class Asking:
             "room_id": entry.room_id,
             "user_id": entry.user_id,
             "ver": sorted(ROOM_VERSIONS),
-            "newest": list(entry.newest[:_MOST_NEWEST]),
+            "newest": list(entry.newest[:MOST_NEWEST]),
         }
         answer = await self._network.ask(peer, f"make_{membership}", body, _ANSWER_WITHIN_S)
         version = room_version(str(answer.get("room_version")))

@@ -33,17 +33,25 @@ BOXES_UNTIL_IT_SHOWS = 2
 async def go_back(meeting: Meeting, people: tuple[Node, Node], directory: Path) -> None:
     """The second of two, who are connected, comes back as a copy from before their last words."""
     other, restored = people
-    await meeting.stop(restored)
-    shutil.copy(restored.path, directory / "backup")
-    meeting.start(restored)
+    await back_up(meeting, restored, directory / "backup")
     await other.send(restored.server_name, "lost")
     await restored.send(other.server_name, "kept")
     await meeting.clock.until(lambda: other.texts == ["kept"] and restored.texts == ["lost"])
     await meeting.clock.advance(60)
-    await meeting.stop(restored)
-    put_back(restored, directory / "backup")
-    restored.taken.clear()
-    meeting.start(restored)
+    await come_back(meeting, restored, directory / "backup")
+
+
+async def back_up(meeting: Meeting, node: Node, backup: Path) -> None:
+    await meeting.stop(node)
+    shutil.copy(node.path, backup)
+    meeting.start(node)
+
+
+async def come_back(meeting: Meeting, node: Node, backup: Path) -> None:
+    await meeting.stop(node)
+    put_back(node, backup)
+    node.taken.clear()
+    meeting.start(node)
 
 
 def allow(meeting: Meeting, boxes: int) -> None:
@@ -174,19 +182,14 @@ async def test_a_restored_backup_uses_no_key_twice_and_goes_on(
     await other.send(restored.server_name, "before the backup")
     await meeting.clock.until(lambda: restored.texts == ["before the backup"])
     await meeting.clock.advance(60)
-    await meeting.stop(restored)
-    shutil.copy(restored.path, tmp_path / "backup")
-    meeting.start(restored)
+    await back_up(meeting, restored, tmp_path / "backup")
     for number in range(5):
         await restored.send(other.server_name, f"lost {number}")
         await other.send(restored.server_name, f"kept {number}")
         await meeting.clock.advance(5)
     assert len(other.texts) == 5
     epoch = channel_of(other, restored).epoch
-    await meeting.stop(restored)
-    put_back(restored, tmp_path / "backup")
-    restored.taken.clear()
-    meeting.start(restored)
+    await come_back(meeting, restored, tmp_path / "backup")
     await other.send(restored.server_name, "after the restore")
     await restored.send(other.server_name, "I am back")
     await meeting.clock.until(

@@ -8,7 +8,7 @@ from homeserver.testing.client import Refused
 from homeserver.testing.person import Person
 from homeserver.testing.simulated import simulated
 from homeserver.testing.world import World
-from tests.simulation.test_introductions import chain, meet
+from tests.simulation.test_the_wire_sees_grants import wish_while_the_introducer_sleeps
 
 _V3 = "/_matrix/client/v3"
 
@@ -238,13 +238,7 @@ async def test_invitations_wait_for_no_grant_that_was_taken_back(
 
 @simulated
 async def test_a_wish_that_waits_for_an_introducer_is_called_off(world: World) -> None:
-    alice, bob, carol = await chain(world, "ask", "accept", "accept")
-    room_id = await meet(world, alice, bob, carol)
-    await bob.server.stop()
-    await alice.say(room_id, "in flight, and everything else behind it")
-    await world.pass_time(60.0)
-    await alice.server.admin("POST", f"/strangers/{quote(room_id)}/agree", {})
-    await world.pass_time(60.0)
+    alice, bob, carol = await wish_while_the_introducer_sleeps(world)
     await alice.grant(bob, introduce=False)
     await bob.server.start()
     await world.settle()

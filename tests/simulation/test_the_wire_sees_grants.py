@@ -124,15 +124,21 @@ async def a_wish_to_somebody_who_may_not_introduce(
     await meet(world, alice, bob, carol)
 
 
-async def a_wish_that_waits(world: World, remove: Callable[[], None]) -> None:
-    """Alice wishes to meet Carol while Bob sleeps, and then Bob shall introduce her no more."""
-    alice, bob, carol = await chain(world, "ask", "accept", "accept")
-    room_id = await meet(world, alice, bob, carol)
+async def wish_while_the_introducer_sleeps(world: World) -> list[Person]:
+    """Alice, Bob and Carol, whom Alice wishes to meet: that waits for Bob."""
+    people = await chain(world, "ask", "accept", "accept")
+    alice, bob, _ = people
+    room_id = await meet(world, *people)
     await bob.server.stop()
     await alice.say(room_id, "in flight, and everything else behind it")
     await world.pass_time(60.0)
     await alice.server.admin("POST", f"/strangers/{quote(room_id)}/agree", {})
     await world.pass_time(60.0)
+    return people
+
+
+async def a_wish_that_waits(world: World, remove: Callable[[], None]) -> None:
+    alice, bob, _ = await wish_while_the_introducer_sleeps(world)
     remove()
     await alice.grant(bob, introduce=False)
     await bob.server.start()
