@@ -14,6 +14,9 @@ _KEY_ID_LIMIT = 255
 
 SIGNED_KEY = "signed_curve25519"
 
+# All that a signed key has to have. Where that is all it has, each value was found to be a text.
+_LOOKED_AT = {"key", "signatures"}
+
 # 32 and 64 bytes in unpadded base64.
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86}")
@@ -86,6 +89,8 @@ def check_one_time_key(
         raise errors.InvalidParam("One-time keys are named algorithm:key_id.")
     if algorithm == SIGNED_KEY:
         _check_signed_key(key, user_id, device_id)
+        if key.keys() == _LOOKED_AT:
+            return algorithm, key_id, _within_limit(canonical_json.encode_checked(key))
     elif isinstance(key, dict):
         if not isinstance(key.get("key"), str):
             raise errors.BadJson("A one-time key needs its key.")
@@ -141,7 +146,10 @@ def _is_texts(value: Any) -> TypeGuard[dict[str, str]]:
 
 
 def _encode(keys: Any) -> bytes:
-    raw = canonical_json.encode(keys)
+    return _within_limit(canonical_json.encode(keys))
+
+
+def _within_limit(raw: bytes) -> bytes:
     if len(raw) > _KEYS_LIMIT:
         raise errors.TooLarge
     return raw

@@ -22,8 +22,9 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 _ONE_TIME_KEYS_LIMIT = 1_000
 # Peers take no more in a deposit; clients use one algorithm.
 _FALLBACK_KEYS_LIMIT = 8
-# How long a key that was given away is known, should its upload be repeated.
-_REMEMBERED_MS = 30 * 86_400_000
+# How long a key that was given away is known, should its upload be repeated: no client does it
+# for that long. What is older is looked for once a day.
+_REMEMBERED_MS = 30 * deposits.DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class KeyUploads:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._forgot_at = 0
 
     async def upload(
         self,
@@ -53,14 +55,25 @@ class KeyUploads:
 
         Spec: client-server-api#post_matrixclientv3keysupload
         """
-        upload = check(requester, device_keys, one_time_keys, fallback_keys, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        upload = check(requester, device_keys, one_time_keys, fallback_keys, now_ms)
         if upload == Upload(None, (), ()):
             return self._database.read(
                 lambda view: encryption.one_time_key_counts(
                     view, requester.user_id, requester.device_id
                 )
             )
-        return await self._database.write(lambda work: save(work, requester, upload))
+        is_day_over = abs(now_ms - self._forgot_at) >= deposits.DAY_MS
+
+        def store(work: UnitOfWork) -> dict[str, int]:
+            if is_day_over:
+                encryption.forget_spent(work, now_ms - _REMEMBERED_MS)
+            return save(work, requester, upload)
+
+        counts = await self._database.write(store)
+        if is_day_over:
+            self._forgot_at = now_ms
+        return counts
 
 
 def check(
@@ -198,11 +211,8 @@ def _fresh(
     known = {(one.algorithm, one.key_id): one.key for one in stored}
     if any(known.get((one.algorithm, one.key_id), one.key) != one.key for one in keys):
         raise errors.InvalidParam("A one-time key with that ID exists already.")
-    spent = encryption.spent_among(
-        work, requester.user_id, requester.device_id, [one.key_id for one in keys]
-    )
+    spent = _spent(work, requester, keys)
     now_ms = keys[0].uploaded_at
-    encryption.forget_spent(work, requester.user_id, requester.device_id, now_ms - _REMEMBERED_MS)
     newest = max((one.uploaded_at for one in stored), default=0)
     fresh = [
         one
@@ -210,6 +220,19 @@ def _fresh(
         if (one.algorithm, one.key_id) not in known and (one.algorithm, one.key_id) not in spent
     ]
     return fresh if newest <= now_ms else [replace(one, uploaded_at=newest) for one in fresh]
+
+
+def _spent(view: View, requester: Requester, keys: tuple[OneTimeKey, ...]) -> set[tuple[str, str]]:
+    """Those of these keys that were given away before: algorithm and ID."""
+    device = requester.user_id, requester.device_id
+    by_algorithm: dict[str, list[str]] = {}
+    for one in keys:
+        by_algorithm.setdefault(one.algorithm, []).append(one.key_id)
+    return {
+        (algorithm, key_id)
+        for algorithm, key_ids in by_algorithm.items()
+        for key_id in encryption.spent_among(view, *device, algorithm, key_ids)
+    }
 
 
 def _one_time_keys(

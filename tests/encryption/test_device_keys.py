@@ -8,6 +8,8 @@ from homeserver import errors
 from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import DeviceId
+from homeserver.storage import encryption
+from homeserver.storage.unit_of_work import View
 from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log_in, with_password
 from tests.encryption import keys
 
@@ -68,6 +70,26 @@ async def test_a_one_time_key_cannot_become_another_one(alice: Device) -> None:
     other = keys.one_time_keys("a", key="A" * 43)
     status, answer = await alice.ask("POST", UPLOAD, {"one_time_keys": other})
     assert (status, answer["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+async def test_a_key_that_was_given_away_is_known_for_a_month(
+    served: Served, alice: Device
+) -> None:
+    """A repeated upload does not bring it back; a key of another kind may have the same name."""
+    first, other = keys.one_time_keys("a"), {"curve25519:a": "A" * 43}
+    await alice.post(UPLOAD, {"one_time_keys": first})
+    await claim(alice, ALICE, "PHONE")
+    for days in (0, 1, 28):
+        served.clock.seconds += days * 86_400
+        counts = await alice.post(UPLOAD, {"one_time_keys": first | other})
+        assert counts == {"one_time_key_counts": {"signed_curve25519": 0, "curve25519": 1}}
+    served.clock.seconds += 2 * 86_400
+    await alice.post(UPLOAD, {"one_time_keys": keys.one_time_keys("b")})
+    assert served.database.read(spent_of_phone) == set()
+
+
+def spent_of_phone(view: View) -> set[str]:
+    return encryption.spent_among(view, ALICE, DeviceId("PHONE"), "signed_curve25519", ["a"])
 
 
 def unused(served: Served) -> list[str]:

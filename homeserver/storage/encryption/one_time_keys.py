@@ -132,8 +132,16 @@ _TYPES = select(fallback_keys.c.algorithm, fallback_keys.c.is_used).where(
 
 
 def _values(key: OneTimeKey) -> dict[str, object]:
-    """A row; `asdict` would copy a hundred keys one by one."""
-    return {name: getattr(key, name) for name in OneTimeKey.__slots__}
+    """A row, spelled out: a hundred come at once, and `asdict` takes several times as long."""
+    return {
+        "user_id": key.user_id,
+        "device_id": key.device_id,
+        "algorithm": key.algorithm,
+        "key_id": key.key_id,
+        "key": key.key,
+        "uploaded_at": key.uploaded_at,
+        "reserved_for": key.reserved_for,
+    }
 
 
 def one_time_keys_of(view: View, user_id: UserId, device_id: DeviceId) -> list[OneTimeKey]:

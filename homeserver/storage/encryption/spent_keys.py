@@ -22,8 +22,11 @@ _OF_DEVICE = (
     spent_one_time_keys.c.user_id == bindparam("user_id"),
     spent_one_time_keys.c.device_id == bindparam("device_id"),
 )
-_SPENT = select(spent_one_time_keys.c.algorithm, spent_one_time_keys.c.key_id).where(
-    *_OF_DEVICE, spent_one_time_keys.c.key_id.in_(bindparam("key_ids", expanding=True))
+# With the algorithm each ID is one step in the primary key; without it every spent key is read.
+_SPENT = select(spent_one_time_keys.c.key_id).where(
+    *_OF_DEVICE,
+    spent_one_time_keys.c.algorithm == bindparam("algorithm"),
+    spent_one_time_keys.c.key_id.in_(bindparam("key_ids", expanding=True)),
 )
 _COUNT = (
     select(func.count())
@@ -37,9 +40,7 @@ _COUNT = (
 _LAST = select(func.max(spent_one_time_keys.c.spent_at)).where(
     *_OF_DEVICE, spent_one_time_keys.c.spent_by == bindparam("spent_by")
 )
-_FORGET = delete(spent_one_time_keys).where(
-    *_OF_DEVICE, spent_one_time_keys.c.spent_at < bindparam("before")
-)
+_FORGET = delete(spent_one_time_keys).where(spent_one_time_keys.c.spent_at < bindparam("before"))
 
 
 def note_spent(
@@ -61,11 +62,11 @@ def note_spent(
 
 
 def spent_among(
-    view: View, user_id: UserId, device_id: DeviceId, key_ids: list[str]
-) -> set[tuple[str, str]]:
-    """Which of these key IDs were given away before: algorithm and ID."""
-    of = {"user_id": user_id, "device_id": device_id, "key_ids": key_ids}
-    return {(row.algorithm, row.key_id) for row in view.all(_SPENT, of)}
+    view: View, user_id: UserId, device_id: DeviceId, algorithm: str, key_ids: list[str]
+) -> set[str]:
+    """Which of these keys of one algorithm were given away before."""
+    of = {"user_id": user_id, "device_id": device_id, "algorithm": algorithm, "key_ids": key_ids}
+    return {row.key_id for row in view.all(_SPENT, of)}
 
 
 def count_spent(
@@ -83,6 +84,6 @@ def last_spent_at(view: View, user_id: UserId, device_id: DeviceId, by: ServerNa
     return at
 
 
-def forget_spent(work: UnitOfWork, user_id: UserId, device_id: DeviceId, before: int) -> None:
-    """Forget what was given away long ago: no client repeats an upload for that long."""
-    work.execute(_FORGET, {"user_id": user_id, "device_id": device_id, "before": before})
+def forget_spent(work: UnitOfWork, before: int) -> None:
+    """Forget what was given away long ago. Reads every one that is remembered."""
+    work.execute(_FORGET, {"before": before})
