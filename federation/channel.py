@@ -74,6 +74,7 @@ class Channel:
         turned = await self._turn(line, (envelope, nonce))
         crash_points.reach(Point.BOX_TAKEN)
         if self._may_hold(line, envelope, turned):
+            del turned  # keys are in it, and hundreds of polls wait for a minute
             await self._hold(line, envelope.patience_s)
             # Look again in any case: older positions beside a newer nonce would look like a copy.
             turned = await self._turn(line, None)
@@ -102,9 +103,11 @@ class Channel:
             return True
         poll: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         line.poll = poll
-        patience = min(float(patience_s), self._settings.poll_seconds)
+        clock, patience = self._party.clock, min(float(patience_s), self._settings.poll_seconds)
         try:
-            has_something = await waiting.first_of(poll, self._party.clock, patience)
+            has_something = await waiting.first_of(
+                poll, clock, _until_all_end(clock.now_ms(), patience)
+            )
         finally:
             if line.poll is poll:
                 line.poll = None
@@ -230,6 +233,15 @@ class Channel:
                 ),
             ),
         )
+
+
+def _until_all_end(now_ms: int, patience_s: float) -> float:
+    """How many seconds to hold a poll: at least half of the patience, and to the end of a half.
+
+    Halves are counted by the clock that all servers share. So the polls of all connections end
+    together, and a machine is woken for all of them and not, all the time, for each.
+    """
+    return patience_s - now_ms / 1_000 % (patience_s / 2)
 
 
 def _has_moved(line: Line, turned: Turned) -> bool:

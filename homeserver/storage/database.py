@@ -33,7 +33,6 @@ _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     _PATIENCE,
-    "cache_size=-4000",
     "temp_store=MEMORY",
     # What is deleted is gone from the file, not only from its tables; nothing is left to be found.
     "secure_delete=ON",

@@ -99,19 +99,25 @@ def knows_callers() -> bool:
 
 def who_calls(transport: asyncio.BaseTransport | None, processes: dict[str, int]) -> str:
     """The server whose process called; "somebody" where the system does not tell."""
-    peer = None if transport is None else transport.get_extra_info("peername")
-    inode = None if peer is None or not knows_callers() else _inode_of(int(peer[1]))
+    peer, here = (
+        None if transport is None else transport.get_extra_info(end)
+        for end in ("peername", "sockname")
+    )
+    inode = None
+    if peer is not None and here is not None and knows_callers():
+        inode = _inode_of(int(peer[1]), int(here[1]))
     for name, pid in processes.items():
         if inode is not None and inode in _sockets_of(pid):
             return name
     return "somebody"
 
 
-def _inode_of(port: int) -> str | None:
-    local = f"0100007F:{port:04X}"
+def _inode_of(theirs: int, ours: int) -> str | None:
+    """The other end of a connection: its own port may stand in others that are over, too."""
+    ends = [f"0100007F:{port:04X}" for port in (theirs, ours)]
     for line in _SOCKETS.read_text().splitlines()[1:]:
         fields = line.split()
-        if fields[1] == local:
+        if fields[1:3] == ends:
             return fields[9]
     return None
 

@@ -35,7 +35,7 @@ KNOCKING_S = 4.0
 MESSAGES = 150
 QUEUED = 10_000
 CONNECTIONS = 500
-IDLE_S = 10.0
+IDLE_S = 60.0  # as long as a poll is held: each of them ends once
 _ADMIN = "/_homeserver/admin/v1"
 
 
