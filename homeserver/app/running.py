@@ -20,8 +20,6 @@ from homeserver.keyring import Keyring
 
 # How long requests that are under way may go on after a stop was asked for, in seconds.
 _SHUTDOWN_S = 2.0
-# New objects until the youngest are looked through, and how much rarer the older ones are.
-_COLLECT_AFTER = (10_000, 20, 50)
 
 
 class AlreadyRunning(errors.HomeserverError):
@@ -69,14 +67,9 @@ async def _serve(config: Config, keyring: Keyring, announce: Callable[[], None])
 
 
 def _settle_memory() -> None:
-    """Let the collector pass over what stays anyway, and look less often.
-
-    A large answer is many objects and no garbage; going through them all again and again took a
-    quarter of an initial sync.
-    """
+    """Let the collector pass over what stays anyway."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
 
 
 @contextlib.asynccontextmanager
