@@ -92,6 +92,23 @@ async def test_a_quiet_poll_steps_no_ratchet_and_writes_nothing(meeting: Meeting
     assert (digest(alice), digest(bob)) == before
 
 
+async def test_the_polls_of_all_connections_end_together(meeting: Meeting) -> None:
+    alice = meeting.node("alice")
+    for number in range(5):
+        await meeting.connect(alice, meeting.node(f"friend{number}", is_reachable=False))
+        await meeting.clock.advance(7)
+    await meeting.clock.advance(120)
+    moments: list[int] = []
+
+    async def note(_passing: Passing) -> None:
+        moments.append(round(meeting.clock.monotonic()))
+
+    meeting.network.before = note
+    await meeting.clock.advance(600)
+    assert len(moments) == 5 * 10, "each friend polls once a minute"
+    assert len(set(moments)) <= 2 * 10, "and wakes nobody at a moment of its own"
+
+
 async def test_a_replayed_box_changes_nothing(meeting: Meeting) -> None:
     alice, bob = meeting.node("alice"), meeting.node("bob")
     seen: list[Passing] = []
