@@ -15,7 +15,7 @@ SOURCES := homeserver api federation migrations tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench simulate scale demo drawings migration clean
+.PHONY: help run test check lint format bench simulate scale demo drawings migration clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,14 +26,16 @@ run: $(VENV)/.runs  ## Start your own server; the first time it is set up too
 
 test: $(VENV)/.develops  ## Run every test that this machine can run
 	$(BIN)/pytest -m alone  # what measures time, while nothing else runs
-	$(BIN)/pytest -n 2 --dist loadfile -rs -m "not alone"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -rs -m "not alone"  # many wait for processes
 
-check: $(VENV)/.develops  ## Look for mistakes: format, lint, types, layers, fast tests
+check: lint  ## Look for mistakes: what `lint` looks for, and fast tests
+	$(BIN)/pytest -n 2 $(FAST)
+
+lint: $(VENV)/.develops  ## Look at the text alone: format, lint, types, layers
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 $(FAST)
 
 format: $(VENV)/.develops  ## Put the code into its one form
 	$(BIN)/ruff format $(SOURCES)
