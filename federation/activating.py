@@ -2,7 +2,7 @@
 
 import orjson
 
-from federation import consent, consent_steps, early_invitations
+from federation import alarms, consent, consent_steps, early_invitations, identity
 from federation.consent import Effect, Outcome, Standing, Step
 from federation.consent_steps import Doing
 from federation.handshake_messages import Secrets
@@ -38,10 +38,10 @@ def activate(
         work,
         peer.server_name,
         inviter=inviter,
-        proof=orjson.loads(secrets.their_proof),
         granted=orjson.loads(secrets.their_grants),
         name=secrets.their_name,
     )
+    _learn_keys(work, peer, orjson.loads(secrets.their_proof), doing.at)
     cards.delete_card(work, peer.server_name)
     is_wider = _set_scope(work, peer, handshake, doing.at, was_connected=was_connected)
     _renew_channel(work, party, peer, before, secrets)
@@ -55,6 +55,18 @@ def activate(
         content: JsonObject = {"server_name": peer.server_name, "name": secrets.their_name}
         notices.tell_owner(work, doing.at, "connected", peer.node_id, content)
     return outcome
+
+
+def _learn_keys(work: UnitOfWork, peer: Peer, proof: JsonObject, now_ms: int) -> None:
+    """Know a peer by what it proved; where it was known by other keys, its owner's friend is told.
+
+    What came meanwhile by another way, and is newer, stays.
+    """
+    shown = identity.verify_proof(proof)
+    if not peer.proof:
+        peers.change_peer(work, peer.server_name, proof=proof)
+    elif identity.may_replace(identity.verify_proof(peer.proof), shown):
+        alarms.adopt(work, peer, shown, now_ms)
 
 
 def _has_to_stay(

@@ -89,16 +89,16 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.NONE, _T.REQUEST_CAME): Outcome(_S.REQUESTED),
     (_S.NONE, _T.KNOCK_CAME): Outcome(_S.REQUESTED, (_E.ASK_OWNER,)),
     (_S.NONE, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
-    (_S.NONE, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED),
+    (_S.NONE, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.HIDE_PEER,)),
     # Asked by the other side.
     (_S.REQUESTED, _T.INVITATION_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.REQUESTED, _T.REQUEST_CAME): Outcome(_S.REQUESTED),  # with another invitation
     (_S.REQUESTED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.REQUESTED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
-    (_S.REQUESTED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.LET_REQUEST_WAIT,)),
+    (_S.REQUESTED, _T.OWNER_DECLINED): Outcome(_S.DECLINED, (_E.LET_REQUEST_WAIT, _E.HIDE_PEER)),
     (_S.REQUESTED, _T.OWNER_WITHDREW): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
     (_S.REQUESTED, _T.EXPIRED): Outcome(_S.NONE, (_E.FORGET_HANDSHAKE,)),
-    (_S.REQUESTED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE,)),
+    (_S.REQUESTED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (_E.FORGET_HANDSHAKE, _E.HIDE_PEER)),
     # Agreed by us.
     (_S.OFFERED, _T.PROOF_CAME): Outcome(_S.ACTIVE, (_E.OPEN_CHANNEL, _E.TELL_OWNER)),
     (_S.OFFERED, _T.REQUEST_CAME): Outcome(_S.OFFERED),  # both invited each other at once
@@ -106,12 +106,12 @@ TABLE: Mapping[tuple[Standing, Step], Outcome] = {
     (_S.OFFERED, _T.OWNER_AGREED): Outcome(_S.OFFERED, (_E.SEND_ACCEPT,)),
     (_S.OFFERED, _T.OWNER_CONNECTED): Outcome(_S.OFFERED, (_E.SEND_REQUEST,)),
     (_S.OFFERED, _T.OWNER_DECLINED): Outcome(
-        _S.DECLINED, (_E.TAKE_BACK_INVITES, _E.LET_REQUEST_WAIT)
+        _S.DECLINED, (_E.TAKE_BACK_INVITES, _E.LET_REQUEST_WAIT, _E.HIDE_PEER)
     ),
     (_S.OFFERED, _T.OWNER_CANCELLED): Outcome(_S.NONE, _NO_LONGER),
     (_S.OFFERED, _T.OWNER_WITHDREW): Outcome(_S.NONE, _NO_LONGER),
     (_S.OFFERED, _T.EXPIRED): Outcome(_S.NONE, (*_NO_LONGER, _E.TELL_OWNER)),
-    (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, _NO_LONGER),
+    (_S.OFFERED, _T.OWNER_BLOCKED): Outcome(_S.BLOCKED, (*_NO_LONGER, _E.HIDE_PEER)),
     (_S.OFFERED, _T.KNOCK_CAME): Outcome(_S.OFFERED, (_E.ASK_OWNER,)),
     # Active: a new invitation repairs, and changes neither standing nor grants.
     (_S.ACTIVE, _T.REQUEST_CAME): Outcome(_S.ACTIVE),

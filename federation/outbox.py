@@ -134,6 +134,8 @@ class Outbox:
     def _close(self, line: Line) -> None:
         for task in self._workers.pop(line.peer, ()):
             task.cancel()
+        for route in line.routes:
+            self._silent.pop((line.peer, route), None)
         if self._is_running:
             task = asyncio.get_running_loop().create_task(self._transport.hang_up(line.peer))
             self._hanging_up.add(task)
@@ -202,10 +204,7 @@ class Outbox:
     async def _deliver(self, line: Line, box: bytes, patience_s: int) -> bytes:
         """Try the routes in turn, the one that worked last first."""
         failure = errors.PeerUnreachable()
-        for route in line.routes:
-            tries = self._silent.get((line.peer, route), 0)
-            if tries >= _MOST_TRIES_OF_A_SILENT_ROUTE and len(line.routes) > 1:
-                continue
+        for route in self._worth_trying(line):
             try:
                 answer = await self._transport.deliver(
                     line.peer,
@@ -219,12 +218,18 @@ class Outbox:
                 failure = refused
             except errors.PeerUnreachable as error:
                 failure = error
-                self._silent[line.peer, route] = tries + 1
+                self._silent[line.peer, route] = self._silent.get((line.peer, route), 0) + 1
             else:
                 self._silent.pop((line.peer, route), None)
                 line.routes = (route, *(other for other in line.routes if other != route))
                 return answer
         raise failure
+
+    def _worth_trying(self, line: Line) -> tuple[str, ...]:
+        """The routes that were not silent again and again; where that is none, all of them."""
+        most = _MOST_TRIES_OF_A_SILENT_ROUTE
+        lively = (one for one in line.routes if self._silent.get((line.peer, one), 0) < most)
+        return tuple(lively) or line.routes
 
     async def _poll(self, line: Line) -> None:
         """Keep one request open at the peer, since the peer cannot begin one itself."""

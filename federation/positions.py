@@ -7,7 +7,8 @@ proves it by the receipt of its newest frame. What nobody can prove changes noth
 import hmac
 import logging
 
-from federation import identity, repair
+from federation import consent_steps, identity, repair
+from federation.consent_steps import Doing
 from federation.envelope import Envelope
 from federation.turn_state import Arrival, TurnState
 from homeserver import metrics
@@ -115,6 +116,8 @@ def _note_contradiction(state: TurnState, reason: str) -> None:
     if count < _MOST_CONTRADICTIONS:
         return
     peers.change_peer(state.work, state.peer, alarm=reason)
+    doing = Doing(now, "server", "positions")
+    consent_steps.note(state.work, state.their_peer(), "alarm", doing, reason)
     _tell(state, "alarm", reason=reason)
     state.is_stopped = True
 

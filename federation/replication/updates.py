@@ -1,7 +1,8 @@
 """Take in what peers send beside events: EDUs, messages to devices, invitations, deposits.
 
-A peer speaks for its own users only. Everything here runs in the unit of work that also takes the
-frame out of the inbox, so that nothing counts twice.
+A peer speaks for its own users only. Everything here runs in the unit of work that also takes it
+out of the inbox, so that nothing counts twice: messages to devices are cut out of the frame's row,
+the row goes with the rest.
 
 Spec: server-server-api#edus
 """

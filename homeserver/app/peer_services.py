@@ -24,7 +24,7 @@ from homeserver.encryption import device_keys
 from homeserver.keyring import Keyring
 from homeserver.matrix.identifiers import ServerName, localpart
 from homeserver.outbound import Outbound
-from homeserver.rooms import hiding, outside
+from homeserver.rooms import outside
 from homeserver.storage import erasing, peer_profiles
 
 
@@ -84,9 +84,6 @@ def build(base: Foundation, own: OwnIdentity, keyring: Keyring) -> PeerServices:
     federation.peers.when_ended.append(device_keys.forget_peer)
     federation.peers.when_ended.append(erasing.delete_moments)
     federation.peers.when_ended.append(peer_profiles.delete_profiles_of)
-    federation.peers.when_ended.append(
-        lambda work, peer: hiding.follow_standing(work, peer, base.clock.now_ms())
-    )
     federation.peers.when_ended.append(
         lambda work, peer: outside.forget_server(
             work, base.local, base.owner, peer, base.clock.now_ms()

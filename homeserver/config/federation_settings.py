@@ -106,7 +106,9 @@ class FederationSettings(Section):
         90, gt=0, description="How long they are kept for a peer who is away, in days."
     )
     catch_up_events: int = Field(
-        500, ge=1, description="Room events missed from which on only the newest go first."
+        500,
+        ge=100,  # as many go in one frame, in order
+        description="Most room events missed that all go in order; of more the newest go first.",
     )
     catch_up_newest: int = Field(
         50, ge=1, description="How many of the newest per room go first then."

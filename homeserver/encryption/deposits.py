@@ -31,11 +31,15 @@ TAKEN_A_DAY = 100
 DAY_MS = 86_400_000
 
 
+# No device leaves more with a peer.
+_KeyIds = Annotated[set[str], Field(max_length=200)]
+
+
 class DepositUsed(BaseModel):
     """Keys of a deposit that were handed out: key IDs by user and device."""
 
     used: Annotated[
-        dict[str, Annotated[dict[str, list[str]], Field(max_length=peer_lists.DEVICES_LIMIT)]],
+        dict[str, Annotated[dict[str, _KeyIds], Field(max_length=peer_lists.DEVICES_LIMIT)]],
         Field(max_length=peer_lists.USERS_LIMIT),
     ]
 
@@ -122,8 +126,8 @@ def take_in_deposit_used(work: UnitOfWork, peer: ServerName, body: JsonObject, n
     gone = []
     for device_id, key_ids in used.items():
         device = DeviceId(device_id)
-        gone += [held[device, key_id] for key_id in key_ids if (device, key_id) in held]
-        encryption.mark_fallback_used(work, owner, device, key_ids)
+        gone += [held[device, key_id] for key_id in sorted(key_ids) if (device, key_id) in held]
+        encryption.mark_fallback_used(work, owner, device, sorted(key_ids))
     if gone:
         _release(work, peer, gone, now_ms)
         queue_for(work, peer)

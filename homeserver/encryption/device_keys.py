@@ -131,19 +131,23 @@ class DeviceKeys:
         """Tell the owner which devices there is no key for, and why."""
         is_used_up = peer_deposits.was_heard_lately(work, server, now_ms)
         fresh = self._not_reported(missing, now_ms)
+        work.at_commit(lambda: self._note_reported(fresh, now_ms))
         reports.report_no_key(work, server, fresh, now_ms, is_used_up=is_used_up)
 
     def _not_reported(self, missing: _Claims, now_ms: int) -> dict[UserId, list[DeviceId]]:
         """The devices without a key whose owners ours was not told about today."""
-        if len(self._reported) > _REPORTED_LIMIT:
-            self._reported.clear()
         fresh: dict[UserId, list[DeviceId]] = {}
         for user_id, devices in missing.items():
             for device_id in devices:
                 if now_ms - self._reported.get((user_id, device_id), 0) >= deposits.DAY_MS:
-                    self._reported[user_id, device_id] = now_ms
                     fresh.setdefault(user_id, []).append(device_id)
         return fresh
+
+    def _note_reported(self, fresh: Mapping[UserId, Sequence[DeviceId]], now_ms: int) -> None:
+        if len(self._reported) > _REPORTED_LIMIT:
+            self._reported.clear()
+        for user_id, devices in fresh.items():
+            self._reported |= {(user_id, device_id): now_ms for device_id in devices}
 
     async def _fetch_lists(self, unknown: Mapping[ServerName, Sequence[UserId]]) -> set[ServerName]:
         """Ask peers for lists we do not hold and store them; the servers that did not answer."""
@@ -216,6 +220,7 @@ def answer_claim(
 def forget_devices(work: UnitOfWork, user_id: UserId, devices: Sequence[DeviceId]) -> None:
     """Delete everything these devices of our user had to do with encryption, and say so."""
     encryption.delete_keys_of_devices(work, user_id, devices)
+    encryption.forget_spent_of_devices(work, user_id, devices)
     encryption.delete_inboxes(work, user_id, devices)
     dehydrated = encryption.find_dehydrated(work, user_id)
     if dehydrated is not None and dehydrated.device_id in devices:

@@ -21,7 +21,7 @@ from homeserver.storage.unit_of_work import UnitOfWork, View
 
 _KEYS_PER_DEVICE = 50
 _ByDevice = peer_lists.ByDevice
-_Spent = set[tuple[DeviceId, str, str]]
+_Spent = set[tuple[DeviceId, str, str, bytes]]
 
 
 class DepositOfUser(DeviceList):
@@ -62,7 +62,7 @@ def take_in_deposit(work: UnitOfWork, peer: ServerName, body: JsonObject, now_ms
         }
         reports.report_unreadable(work, peer, checked, _gone(known, fallback), now_ms)
         spent = {
-            (one.device_id, one.algorithm, one.key_id)
+            (one.device_id, one.algorithm, one.key_id, one.key)
             for one in encryption.reserved_keys_of(work, checked)
         }
         one_time = _one_time_keys(checked, given, spent, now_ms) if is_trusted else []
@@ -110,13 +110,12 @@ def _take(
 def forget_after_restore(work: UnitOfWork, round_name: str) -> None:
     """This database is an old copy: nobody knows which one-time keys were given away since.
 
-    Those of the owner's devices are deleted, and so are their fallback keys, which the devices may
-    have replaced twice since and forgotten; clients that hear of none make others. Those that peers
+    Those of the owner's devices are deleted (`encryption.void_keys_of_owner`). Those that peers
     deposited are not handed out; each peer is asked for others.
     """
     owner = accounts.find_owner(work)
     if owner is not None:
-        encryption.delete_keys_of_user(work, owner)
+        encryption.void_keys_of_owner(work, owner)
     for peer in sorted(peers.connected_servers(work)):
         forget_of_peer(work, peer, round_name)
 
@@ -160,7 +159,7 @@ def _one_time_keys(
             key_id,
             key,
             now_ms,
-            encryption.SPENT if (device_id, algorithm, key_id) in spent else None,
+            encryption.SPENT if (device_id, algorithm, key_id, key) in spent else None,
         )
         for device_id, algorithm, key_id, key in _right_ones(user_id, given.one_time_keys)
     ]
@@ -193,7 +192,7 @@ def _remembering(
     for one in fresh:
         held = known.get((one.device_id, one.algorithm))
         is_used, previous = False, None
-        if held is not None and held.key_id == one.key_id:
+        if held is not None and (held.key_id, held.key) == (one.key_id, one.key):
             is_used, previous = held.is_used, held.previous_key_id
         elif held is not None and held.is_used:
             previous = held.key_id

@@ -153,17 +153,27 @@ def _addressed(
 def _edus(
     sender: UserId, event_type: str, txn_id: str, messages: Messages
 ) -> Iterator[tuple[ServerName, JsonObject]]:
-    """One EDU for each device, so that none outgrows a frame."""
     for user_id, by_device in messages.items():
-        for device_id, content in by_device.items():
+        for part in _parts(by_device):
             edu: JsonObject = {
                 "sender": sender,
                 "type": event_type,
                 "message_id": txn_id,
-                "messages": {user_id: {device_id: content}},
+                "messages": {user_id: part},
             }
             _encode(edu)
             yield server_of(user_id), edu
+
+
+def _parts(by_device: Mapping[str, JsonObject]) -> list[JsonObject]:
+    """One for each device, so that none outgrows a frame.
+
+    What is for all devices means all that get nothing of their own, so it stays with what those
+    get, if there is room.
+    """
+    if _ALL_DEVICES in by_device and len(canonical_json.encode(by_device)) < _ITEM_LIMIT // 2:
+        return [dict(by_device)]
+    return [{device_id: content} for device_id, content in by_device.items()]
 
 
 def _encode(message: JsonObject) -> bytes:

@@ -88,6 +88,17 @@ async def test_a_key_that_was_given_away_is_known_for_a_month(
     assert served.database.read(spent_of_phone) == set()
 
 
+async def test_a_device_that_comes_again_counts_its_keys_from_the_beginning(
+    http: Client, alice: Device
+) -> None:
+    await alice.post(UPLOAD, {"one_time_keys": keys.one_time_keys("a")})
+    await claim(alice, ALICE, "PHONE")
+    await alice.post("/logout", {})
+    again = await log_in(http, "PHONE")
+    counts = await again.post(UPLOAD, {"one_time_keys": keys.one_time_keys("a", "b")})
+    assert counts == {"one_time_key_counts": {"signed_curve25519": 2}}
+
+
 def spent_of_phone(view: View) -> set[str]:
     return encryption.spent_among(view, ALICE, DeviceId("PHONE"), "signed_curve25519", ["a"])
 

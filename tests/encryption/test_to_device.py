@@ -160,7 +160,7 @@ async def test_messages_to_a_connected_server_wait_in_its_outbox(
 ) -> None:
     await keys.connect(served)
     for _ in range(2):
-        await send(alice, "7", {BOB: {"TAB": {"a": 1}, "*": {"b": 1}}})
+        await send(alice, "7", {BOB: {"TAB": {"a": 1}, "PAD": {"b": 1}}})
     assert outbox(served) == [
         {
             "sender": ALICE,
@@ -168,8 +168,17 @@ async def test_messages_to_a_connected_server_wait_in_its_outbox(
             "message_id": "7",
             "messages": {BOB: {device_id: content}},
         }
-        for device_id, content in (("TAB", {"a": 1}), ("*", {"b": 1}))
+        for device_id, content in (("TAB", {"a": 1}), ("PAD", {"b": 1}))
     ]
+
+
+async def test_a_message_to_all_devices_goes_beside_what_single_ones_get_instead(
+    served: Served, alice: Device
+) -> None:
+    await keys.connect(served)
+    by_device = {"TAB": {"a": 1}, "*": {"b": 1}}
+    await send(alice, "7", {BOB: by_device})
+    assert [edu["messages"] for edu in outbox(served)] == [{BOB: by_device}]
 
 
 async def test_messages_to_strangers_are_dropped_without_a_word(

@@ -92,6 +92,25 @@ async def test_a_quiet_poll_steps_no_ratchet_and_writes_nothing(meeting: Meeting
     assert (digest(alice), digest(bob)) == before
 
 
+async def test_a_peer_of_two_addresses_is_called_again_after_both_were_silent(
+    meeting: Meeting,
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    line = alice.federation.lines.all()[0]
+    line.routes = ("http://nowhere", *line.routes)
+
+    async def nobody(_passing: Passing) -> None:
+        raise errors.PeerUnreachable
+
+    meeting.network.before = nobody
+    await alice.send(bob.server_name, "said without a network")
+    await meeting.clock.advance(600)
+    meeting.calm()
+    await meeting.clock.advance(600)
+    assert bob.texts == ["said without a network"]
+
+
 async def test_the_polls_of_all_connections_end_together(meeting: Meeting) -> None:
     alice = meeting.node("alice")
     for number in range(5):

@@ -24,6 +24,7 @@ from tests.federation.conftest import (
     channel_of,
     notices_of,
     standing,
+    steps_of,
 )
 from tests.federation.node import Node
 
@@ -174,6 +175,27 @@ async def test_olm_keys_of_a_repair_that_the_card_did_not_sign(
     await bob.send(alice.server_name, "signed by the card")
     await meeting.clock.until(lambda: alice.texts == ["signed by the card"], within=7_200)
     assert channel_of(alice, bob).epoch > epochs[0]
+
+
+@pytest.mark.parametrize("asks_again", [False, True])
+@pytest.mark.parametrize("was_ended", [False, True])
+async def test_a_renewed_card_in_a_handshake_passes_with_a_notice(
+    meeting: Meeting, asks_again: bool, was_ended: bool
+) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob")
+    await meeting.connect(alice, bob)
+    if was_ended:
+        await alice.federation.peers.revoke(bob.server_name)
+        await bob.federation.peers.revoke(alice.server_name)
+    await meeting.stop(bob)
+    bob.own = own_identity.renew_event_key(bob.own, bob.entropy, meeting.clock.now_ms())
+    meeting.start(bob)
+    await bob.database.write(lambda work: frames.delete_everything(work, alice.server_name))
+    await meeting.connect(*((alice, bob) if asks_again else (bob, alice)))
+    await meeting.clock.advance(20)
+    assert alice.federation.peers.find(bob.server_name).proof == bob.own.proof
+    assert [kind for kind, _ in notices_of(alice)].count("keys_renewed") == 1
+    assert "keys renewed" in [step for _, step, _ in steps_of(alice)]
 
 
 async def test_a_renewed_card_and_a_succession_pass_with_a_notice(meeting: Meeting) -> None:

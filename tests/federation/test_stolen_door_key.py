@@ -7,7 +7,7 @@ import pytest
 
 from federation import envelope
 from federation.envelope import NO_NONCE, Envelope
-from tests.federation.conftest import Meeting, channel_of, notices_of
+from tests.federation.conftest import Meeting, channel_of, notices_of, steps_of
 from tests.federation.node import Node
 
 
@@ -108,4 +108,5 @@ async def test_a_position_of_his_is_ignored_once_and_then_an_alarm(
         assert (after.sent, after.received) == (before.sent, before.received)
         assert (after.epoch, after.session) == (before.epoch, before.session)
     assert [kind for kind, _ in notices_of(alice)].count("alarm") == 1
+    assert [step for _, step, _ in steps_of(alice)].count("alarm") == 1
     assert alice.federation.lines.find(bob.server_name) is None

@@ -15,18 +15,18 @@ from tests.simulation import looking
 from tests.simulation.test_connections_room import room_of
 
 
-def settings(strangers: str, *, introduce: bool = True) -> FederationSettings:
+def settings(strangers: str, *, introduce: bool = True, **more: Any) -> FederationSettings:
     """With these settings, and peers who may introduce the owner."""
     grants = DefaultGrants(introduce=introduce)
     return FederationSettings.model_validate(
-        {"strangers_in_rooms": strangers, "default_grants": grants.model_dump()}
+        {"strangers_in_rooms": strangers, "default_grants": grants.model_dump(), **more}
     )
 
 
-async def chain(world: World, *policies: str) -> list[Person]:
+async def chain(world: World, *policies: str, **more: Any) -> list[Person]:
     """Alice, Bob and Carol: only Bob knows both."""
     people = [
-        await world.person(name, settings=settings(policy))
+        await world.person(name, settings=settings(policy, **more))
         for name, policy in zip(("alice", "bob", "carol"), policies, strict=True)
     ]
     alice, bob, carol = people
@@ -156,6 +156,25 @@ async def test_a_newcomer_is_hidden_until_the_owner_agrees(world: World) -> None
     steps = [(one["step"], one["how"]) for one in await alice.audit() if one["step"]]
     assert ("agreed in a room", "Connections room") in steps
     assert any(how == f"introduced by {bob.server.server_name}" for _, how in steps)
+
+
+@pytest.mark.parametrize("verb", ["decline", "block"])
+@simulated
+async def test_a_no_hides_whom_the_owner_had_agreed_to_meet(world: World, verb: str) -> None:
+    alice, bob, carol = await chain(world, "ask", "accept", "accept", knock_link=True)
+    room_id = await meet(world, alice, bob, carol)
+    await bob.say(room_id, "carol is here")
+    await world.settle()
+    link = await alice.invitation(how="knock")
+    await bob.server.stop()  # who would introduce them
+    notices = await room_of(alice)
+    await notices.order(world, f"meet {room_id} {carol.server.server_name}")
+    assert await looking.joined(alice, room_id) == {alice.user_id, bob.user_id, carol.user_id}
+    await carol.open_link(link)
+    await world.pass_time(20)
+    assert await alice.standing(carol) == "requested"
+    await (alice.decline(carol) if verb == "decline" else alice.block(carol))
+    assert await looking.joined(alice, room_id) == {alice.user_id, bob.user_id}
 
 
 @pytest.mark.parametrize("policy", ["ask", "refuse"])

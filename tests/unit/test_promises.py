@@ -45,3 +45,23 @@ def test_every_row_says_how_to_run_it_and_what_it_was_seen_to_notice() -> None:
     for promise, row in ROWS.items():
         assert "`pytest tests" in row, promise
         assert re.search(r"\*[ESH]\d?\*", row), promise
+
+
+def test_every_command_runs_the_tests_of_its_row() -> None:
+    left_out = [
+        f"{promise}: {file.relative_to(ROOT)}"
+        for promise, row in ROWS.items()
+        for file in sorted(_tests_in(row))
+        if file.name.startswith("test_") and not _is_run(file, row)
+    ]
+    assert left_out == []
+
+
+def _is_run(file: Path, row: str) -> bool:
+    """Whether the row's command reaches this file, or at least one test in it, by name."""
+    command = re.search(r"`pytest (\S+) -k (?:\"([^\"]+)\"|(\S+))`", row)
+    assert command is not None, row
+    words = (command[2] or command[3]).split(" or ")
+    names = [file.stem, *re.findall(r"def (test_\w+)", file.read_text("utf-8"))]
+    is_named = any(word in name for word in words for name in names)
+    return is_named and (ROOT / command[1]) in file.parents

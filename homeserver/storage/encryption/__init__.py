@@ -82,10 +82,12 @@ from homeserver.storage.encryption.one_time_keys import (
     spend_all_of_server,
     spend_one_time_key,
     void_keys,
+    void_keys_of_owner,
 )
 from homeserver.storage.encryption.spent_keys import (
     count_spent,
     forget_spent,
+    forget_spent_of_devices,
     last_spent_at,
     note_spent,
     spent_among,
@@ -150,6 +152,7 @@ __all__ = [
     "find_list_received_at",
     "forget_rounds",
     "forget_spent",
+    "forget_spent_of_devices",
     "give_round",
     "given_round",
     "last_spent_at",
@@ -190,6 +193,7 @@ __all__ = [
     "touch_backup",
     "touch_device_list",
     "void_keys",
+    "void_keys_of_owner",
     "was_deleted",
     "weight",
 ]

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
+from homeserver.storage.encryption.dehydrated import find_dehydrated
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -340,10 +341,24 @@ def delete_keys_of_server(work: UnitOfWork, server: ServerName) -> None:
 def void_keys(work: UnitOfWork, owner: UserId) -> None:
     """After a restore: any one-time key may have been handed out since the backup was made.
 
-    And the owner's devices may have forgotten their fallback keys of that time. They make fresh
-    ones; a peer's one-time keys count as handed out, until it leaves others.
+    A peer's one-time keys count as handed out, until it leaves others.
     """
-    delete_keys_of_user(work, owner)
+    void_keys_of_owner(work, owner)
     work.execute(
         update(one_time_keys).where(one_time_keys.c.user_id != owner).values(reserved_for=SPENT)
     )
+
+
+def void_keys_of_owner(work: UnitOfWork, owner: UserId) -> None:
+    """Forget the owner's keys in a database that is an old copy.
+
+    Any one-time key may have been handed out since, and devices may have replaced their fallback
+    keys twice and forgotten those of that time; clients that hear of none make others. A
+    dehydrated device hears nothing, and what its fallback key opens lies beside it: that one stays.
+    """
+    work.delete(one_time_keys, user_id=owner)
+    asleep = find_dehydrated(work, owner)
+    others = delete(fallback_keys).where(fallback_keys.c.user_id == owner)
+    if asleep is not None:
+        others = others.where(fallback_keys.c.device_id != asleep.device_id)
+    work.execute(others)

@@ -1,5 +1,7 @@
 """One-time keys that were given away: none of them is given again, and nobody takes too many."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, delete, func, select
 
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
@@ -87,3 +89,11 @@ def last_spent_at(view: View, user_id: UserId, device_id: DeviceId, by: ServerNa
 def forget_spent(work: UnitOfWork, before: int) -> None:
     """Forget what was given away long ago. Reads every one that is remembered."""
     work.execute(_FORGET, {"before": before})
+
+
+def forget_spent_of_devices(
+    work: UnitOfWork, user_id: UserId, device_ids: Sequence[DeviceId]
+) -> None:
+    """Devices are gone; one that comes under the same ID counts its keys from the beginning."""
+    table = spent_one_time_keys
+    work.execute(delete(table).where(table.c.user_id == user_id, table.c.device_id.in_(device_ids)))
