@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.encryption import to_device
+from homeserver.encryption import peer_deposits, to_device
 from homeserver.matrix.canonical_json import JsonObject
 from tests.accounts.serving import ALICE, BOB, BOBS, Client, Device, Served, log_in
 from tests.encryption import keys
@@ -122,3 +122,17 @@ async def test_what_is_no_device_is_refused(alice: Device, wrong: JsonObject, st
 async def test_a_token_that_is_none_is_refused(alice: Device) -> None:
     await ask(alice, "PUT", body=put_away())
     assert (await ask(alice, "GET", "/DRY/events?from=x"))[0] == 400
+
+
+async def test_in_an_old_copy_of_a_database_its_fallback_key_alone_is_left(
+    served: Served, alice: Device
+) -> None:
+    """Nobody hears that it lacks keys, and what opens its fallback key lies beside it."""
+    await ask(alice, "PUT", body=put_away())
+    stock = {"one_time_keys": keys.one_time_keys("a")}
+    stock["fallback_keys"] = keys.one_time_keys("f", fallback=True)
+    await alice.post("/keys/upload", {"device_keys": keys.device_keys("PHONE"), **stock})
+    await served.database.write(lambda work: peer_deposits.forget_after_restore(work, "round"))
+    wanted = {ALICE: dict.fromkeys(("DRY", "PHONE"), "signed_curve25519")}
+    answer = await alice.post("/keys/claim", {"one_time_keys": wanted})
+    assert answer["one_time_keys"] == {ALICE: {"DRY": put_away()["fallback_keys"]}}

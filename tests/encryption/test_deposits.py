@@ -98,13 +98,20 @@ async def test_keys_a_peer_has_used_are_replaced(served: Served, alice: Device) 
     await upload_five(alice)
     first = queued(served)[-1][1]["users"][ALICE]["one_time_keys"]["PHONE"]
     used = next(iter(first)).partition(":")[2]
-    body = {"used": {ALICE: {"PHONE": [used, "never existed"]}}}
+    body = {"used": {ALICE: {"PHONE": [used, "never existed", used]}}}
     await served.database.write(lambda work: deposits.take_in_deposit_used(work, BOBS, body, 1))
     kind, fresh = queued(served)[-1]
     second = fresh["users"][ALICE]["one_time_keys"]["PHONE"]
     assert kind == "deposit"
     assert len(second) == 3
     assert len(set(first) & set(second)) == 2
+
+
+async def test_no_peer_names_more_used_keys_than_it_can_hold(served: Served) -> None:
+    await keys.connect(served)
+    body = {"used": {ALICE: {"PHONE": [str(number) for number in range(201)]}}}
+    with pytest.raises(errors.BadJson):
+        await served.database.write(lambda work: deposits.take_in_deposit_used(work, BOBS, body, 1))
 
 
 async def test_every_change_of_devices_is_deposited_with_every_peer(

@@ -1,12 +1,13 @@
 """Peers that sleep for long: which keys are still handed out, and never the same one twice."""
 
 import pytest
+from sqlalchemy import Connection, exc
 
 from federation.connections_room import telling
 from homeserver.encryption import deposits, device_keys, peer_deposits
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.storage import encryption, frames, notices, peers
+from homeserver.storage import encryption, frames, notices, peers, prepared
 from homeserver.storage.unit_of_work import UnitOfWork
 from tests.accounts.serving import ALICE, BOB, BOBS, Device, Served
 from tests.encryption import keys
@@ -51,6 +52,26 @@ async def test_the_owner_is_told_once_a_day_what_a_friend_will_not_be_able_to_re
     served.clock.seconds += 86_400
     await claim(alice)
     assert told(served) == [("no_key", BOB, ["TAB"])] * 2
+
+
+async def test_the_owner_is_told_although_it_could_not_be_stored_at_first(
+    served: Served, alice: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keys.connect(served)
+    await take_in(served)
+    failures, plainly = iter([True]), prepared.plainly
+
+    def fail_once(connection: Connection, sql: str) -> None:
+        if sql == "COMMIT" and next(failures, False):
+            raise exc.OperationalError(sql, None, OSError("the disk is ill"))
+        plainly(connection, sql)
+
+    monkeypatch.setattr(prepared, "plainly", fail_once)
+    wanted = {"one_time_keys": {BOB: {"TAB": "signed_curve25519"}}}
+    assert (await alice.ask("POST", "/keys/claim", wanted))[0] == 500
+    assert told(served) == []
+    await claim(alice)
+    assert told(served) == [("no_key", BOB, ["TAB"])]
 
 
 @pytest.mark.parametrize(("days", "why"), [(1, "are used up"), (15, "was away too long")])
