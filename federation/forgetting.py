@@ -1,4 +1,4 @@
-"""What a step of the consent table lets go of: handshakes under way, and everything of a peer."""
+"""What a step of the consent table lets go of: handshakes, all of a peer, sight of its users."""
 
 from dataclasses import replace
 
@@ -7,13 +7,14 @@ from federation.consent import Effect, Outcome, Use
 from federation.desk import SILENT, WAITING
 from homeserver import crash_points
 from homeserver.crash_points import Point
+from homeserver.rooms import hiding
 from homeserver.storage import channels, frames, invitations, peers, waiting_events
 from homeserver.storage.invitations import INVITER, Handshake
 from homeserver.storage.peers import Peer
 from homeserver.storage.unit_of_work import UnitOfWork
 
 
-def forget(work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
+def forget(work: UnitOfWork, peer: Peer, outcome: Outcome, now_ms: int) -> list[str]:
     """Forget what the step says; returns the handshakes that went."""
     forgotten = []
     if {Effect.FORGET_HANDSHAKE, Effect.LET_REQUEST_WAIT} & set(outcome.effects):
@@ -30,6 +31,8 @@ def forget(work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
         waiting_events.delete_peer(work, peer.server_name)
         peers.change_peer(work, peer.server_name, granted={}, alarm=None)
         crash_points.reach(Point.PEER_FORGOTTEN)
+    if Effect.HIDE_PEER in outcome.effects:
+        hiding.follow_standing(work, peer.server_name, now_ms)
     return forgotten
 
 

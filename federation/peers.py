@@ -42,7 +42,6 @@ from homeserver import crash_points, errors
 from homeserver.crash_points import Point
 from homeserver.matrix.canonical_json import JsonObject
 from homeserver.matrix.identifiers import ServerName
-from homeserver.rooms import hiding
 from homeserver.storage import cards, invitations, peers
 from homeserver.storage.database import Database
 from homeserver.storage.invitations import INVITER, Handshake
@@ -327,9 +326,7 @@ class Peers:
 
     def _carry_out(self, work: UnitOfWork, peer: Peer, outcome: Outcome) -> list[str]:
         """The effects of a step; returns the handshakes that were forgotten."""
-        forgotten = forgetting.forget(work, peer, outcome)
-        if Effect.HIDE_PEER in outcome.effects:
-            hiding.follow_standing(work, peer.server_name, self._party.clock.now_ms())
+        forgotten = forgetting.forget(work, peer, outcome, self._party.clock.now_ms())
         if Effect.FORGET_PEER in outcome.effects:
             for tell in self.when_ended:
                 tell(work, peer.server_name)

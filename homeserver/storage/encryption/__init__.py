@@ -81,8 +81,6 @@ from homeserver.storage.encryption.one_time_keys import (
     save_one_time_keys,
     spend_all_of_server,
     spend_one_time_key,
-    void_keys,
-    void_keys_of_owner,
 )
 from homeserver.storage.encryption.spent_keys import (
     count_spent,
@@ -106,6 +104,7 @@ from homeserver.storage.encryption.to_device import (
     to_device_page,
     to_device_since,
 )
+from homeserver.storage.encryption.voiding import void_keys, void_keys_of_owner
 
 __all__ = [
     "PAGE_MESSAGES",

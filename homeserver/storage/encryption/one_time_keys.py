@@ -23,7 +23,6 @@ from sqlalchemy import (
 )
 
 from homeserver.matrix.identifiers import DeviceId, ServerName, UserId
-from homeserver.storage.encryption.dehydrated import find_dehydrated
 from homeserver.storage.tables import metadata
 from homeserver.storage.unit_of_work import UnitOfWork, View
 
@@ -336,29 +335,3 @@ def delete_keys_of_server(work: UnitOfWork, server: ServerName) -> None:
     for table in (one_time_keys, fallback_keys):
         work.execute(delete(table).where(table.c.user_id.endswith(f":{server}", autoescape=True)))
     work.execute(delete(one_time_keys).where(one_time_keys.c.reserved_for == server))
-
-
-def void_keys(work: UnitOfWork, owner: UserId) -> None:
-    """After a restore: any one-time key may have been handed out since the backup was made.
-
-    A peer's one-time keys count as handed out, until it leaves others.
-    """
-    void_keys_of_owner(work, owner)
-    work.execute(
-        update(one_time_keys).where(one_time_keys.c.user_id != owner).values(reserved_for=SPENT)
-    )
-
-
-def void_keys_of_owner(work: UnitOfWork, owner: UserId) -> None:
-    """Forget the owner's keys in a database that is an old copy.
-
-    Any one-time key may have been handed out since, and devices may have replaced their fallback
-    keys twice and forgotten those of that time; clients that hear of none make others. A
-    dehydrated device hears nothing, and what its fallback key opens lies beside it: that one stays.
-    """
-    work.delete(one_time_keys, user_id=owner)
-    asleep = find_dehydrated(work, owner)
-    others = delete(fallback_keys).where(fallback_keys.c.user_id == owner)
-    if asleep is not None:
-        others = others.where(fallback_keys.c.device_id != asleep.device_id)
-    work.execute(others)
