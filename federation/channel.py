@@ -99,7 +99,7 @@ class Channel:
     async def _hold(self, line: Line, patience_s: int) -> bool:
         """Keep a poll open until something waits. A newer poll ends an older one."""
         line.end_poll()
-        if self.has_waiting(line):
+        if self._has_something_now(line):
             return True
         poll: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         line.poll = poll
@@ -112,6 +112,12 @@ class Channel:
             if line.poll is poll:
                 line.poll = None
         return has_something and poll.result()
+
+    def _has_something_now(self, line: Line) -> bool:
+        """Whether a poll is answered at once: not for what an inbox that is full would not take."""
+        if line.is_full_there:
+            return line.owes_acknowledgement or bool(line.asks or line.answers or line.ephemeral)
+        return self.has_waiting(line)
 
     async def _turn(self, line: Line, came: tuple[Envelope, bytes] | None) -> Turned:
         if line.is_closed:

@@ -1,5 +1,6 @@
 """Who calls whom, and when: peers that are away, that nobody can call, or at two addresses."""
 
+from federation.lines import INBOX_SOFT
 from federation.transport.memory import Passing
 from homeserver import errors
 from tests.federation.conftest import Meeting, ask
@@ -69,3 +70,25 @@ async def test_the_polls_of_all_connections_end_together(meeting: Meeting) -> No
     await meeting.clock.advance(600)
     assert len(moments) == 5 * 10, "each friend polls once a minute"
     assert len(set(moments)) <= 2 * 10, "and wakes nobody at a moment of its own"
+
+
+async def test_who_polls_with_a_full_inbox_polls_hardly_more_often(meeting: Meeting) -> None:
+    alice, bob = meeting.node("alice"), meeting.node("bob", is_reachable=False)
+    await meeting.connect(alice, bob)
+    line = bob.federation.lines.all()[0]
+    line.stored = 2 * INBOX_SOFT
+    await meeting.clock.advance(120)
+    await alice.send(bob.server_name, "there is no room for this")
+    boxes = 0
+
+    async def count(_passing: Passing) -> None:
+        nonlocal boxes
+        boxes += 1
+
+    meeting.network.before = count
+    await meeting.clock.advance(600)
+    assert bob.texts == []
+    assert boxes <= 60, "and not five times a second"
+    line.stored = INBOX_SOFT // 2
+    line.note_worked_off()
+    await meeting.clock.until(lambda: bob.texts == ["there is no room for this"], within=5)
