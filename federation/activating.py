@@ -58,7 +58,7 @@ def activate(
 
 
 def _learn_keys(work: UnitOfWork, peer: Peer, proof: JsonObject, now_ms: int) -> None:
-    """Know a peer by what it proved; where it was known by other keys, its owner's friend is told.
+    """Know a peer by what it proved; where it was known by other keys, the owner is told.
 
     What came meanwhile by another way, and is newer, stays.
     """
