@@ -26,7 +26,7 @@ run: $(VENV)/.runs  ## Start your own server; the first time it is set up too
 
 test: $(VENV)/.develops  ## Run every test that this machine can run
 	$(BIN)/pytest -m alone  # what measures time, while nothing else runs
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -rs -m "not alone"  # many wait for processes
+	$(BIN)/pytest -n 2 --dist loadfile -rs -m "not alone"
 
 check: lint  ## Look for mistakes: what `lint` looks for, and fast tests
 	$(BIN)/pytest -n 2 $(FAST)
