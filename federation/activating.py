@@ -62,11 +62,12 @@ def _learn_keys(work: UnitOfWork, peer: Peer, proof: JsonObject, now_ms: int) ->
 
     What came meanwhile by another way, and is newer, stays.
     """
-    shown = identity.verify_proof(proof)
     if not peer.proof:
         peers.change_peer(work, peer.server_name, proof=proof)
-    elif identity.may_replace(identity.verify_proof(peer.proof), shown):
-        alarms.adopt(work, peer, shown, now_ms)
+    elif peer.proof != proof:
+        shown = identity.verify_proof(proof)
+        if identity.may_replace(identity.verify_proof(peer.proof), shown):
+            alarms.adopt(work, peer, shown, now_ms)
 
 
 def _has_to_stay(

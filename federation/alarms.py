@@ -1,6 +1,6 @@
-"""A peer's keys that do not follow from those we know: traffic stops, and the owner is told.
+"""What stops the traffic with a peer until its owner has looked: keys that do not follow, mostly.
 
-Only who holds a root key of the peer can sign what raises this; somebody else's forgeries are
+Only who holds a root key of the peer can sign keys that raise this; somebody else's forgeries are
 refused before they come here.
 """
 
@@ -61,14 +61,16 @@ def adopt(work: UnitOfWork, known: Peer, shown: Identity, now_ms: int) -> None:
         notices.tell_owner(work, now_ms, "keys_renewed", known.node_id, words)
 
 
-def sound(work: UnitOfWork, peer: Peer, now_ms: int) -> None:
+def sound(
+    work: UnitOfWork, peer: Peer, now_ms: int, how: str = "keys", reason: str = _REASON
+) -> None:
     """Stop the traffic with a peer until its owner has looked into it; told once."""
     is_connected = consent.is_connected(Standing(peer.standing))
     if not is_connected or peer.alarm is not None:
         return
-    peers.change_peer(work, peer.server_name, alarm=_REASON)
-    consent_steps.note(work, peer, "alarm", Doing(now_ms, "server", "keys"), _REASON)
-    words = {"server_name": peer.server_name, "reason": _REASON}
+    peers.change_peer(work, peer.server_name, alarm=reason)
+    consent_steps.note(work, peer, "alarm", Doing(now_ms, "server", how), reason)
+    words = {"server_name": peer.server_name, "reason": reason}
     notices.tell_owner(work, now_ms, "alarm", peer.node_id, words)
 
 

@@ -85,9 +85,7 @@ class Channel:
 
     def has_waiting(self, line: Line) -> bool:
         """Whether there is a reason to contact the peer."""
-        if line.asks or line.answers or line.ephemeral:
-            return True
-        if not line.is_confirmed or line.owes_acknowledgement:
+        if line.has_to_speak:
             return True
         return self._database.read(lambda view: _has_waiting(view, line))
 
@@ -96,28 +94,22 @@ class Channel:
         says_nothing = turned.in_flight is None and not turned.note
         return is_poll and says_nothing and line.is_confirmed and not line.is_closed
 
-    async def _hold(self, line: Line, patience_s: int) -> bool:
-        """Keep a poll open until something waits. A newer poll ends an older one."""
+    async def _hold(self, line: Line, patience_s: int) -> None:
+        """Keep a poll open until something waits. A newer poll ends an older one.
+
+        What an inbox that is full would not take is no reason to answer at once.
+        """
         line.end_poll()
-        if self._has_something_now(line):
-            return True
-        poll: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if line.has_to_speak or (not line.is_full_there and self.has_waiting(line)):
+            return
+        poll: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.poll = poll
         clock, patience = self._party.clock, min(float(patience_s), self._settings.poll_seconds)
         try:
-            has_something = await waiting.first_of(
-                poll, clock, _until_all_end(clock.now_ms(), patience)
-            )
+            await waiting.first_of(poll, clock, _until_all_end(clock.now_ms(), patience))
         finally:
             if line.poll is poll:
                 line.poll = None
-        return has_something and poll.result()
-
-    def _has_something_now(self, line: Line) -> bool:
-        """Whether a poll is answered at once: not for what an inbox that is full would not take."""
-        if line.is_full_there:
-            return line.owes_acknowledgement or bool(line.asks or line.answers or line.ephemeral)
-        return self.has_waiting(line)
 
     async def _turn(self, line: Line, came: tuple[Envelope, bytes] | None) -> Turned:
         if line.is_closed:
@@ -171,7 +163,7 @@ class Channel:
 
     def _quick(self, line: Line, arrival: Arrival | None) -> Turned | None:
         """A turn that changes nothing costs no transaction: polls, bare positions, repeats."""
-        if line.asks or line.answers or line.ephemeral:
+        if line.has_beside:
             return None
         return self._database.read(lambda view: _look(view, line, arrival))
 

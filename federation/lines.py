@@ -75,7 +75,7 @@ class Line:
     rekeys: int = 0  # steps of repairs since a frame passed
     retry_at: float = 0.0
     heard_at: float | None = None
-    poll: "asyncio.Future[bool] | None" = None
+    poll: "asyncio.Future[None] | None" = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     asks: deque[Ask] = field(default_factory=deque)
     answers: deque[Answer] = field(default_factory=deque)
@@ -140,11 +140,21 @@ class Line:
             self.owes_acknowledgement = True
             self.wake.set()
 
-    def end_poll(self, *, has_closed: bool = False) -> bool:
+    @property
+    def has_beside(self) -> bool:
+        """Whether something waits beside what is stored: asks, answers, what is worthless later."""
+        return bool(self.asks or self.answers or self.ephemeral)
+
+    @property
+    def has_to_speak(self) -> bool:
+        """Whether the peer has to hear from us whatever is stored, and however full its inbox."""
+        return self.has_beside or not self.is_confirmed or self.owes_acknowledgement
+
+    def end_poll(self) -> bool:
         """Let a poll that is being held go on; False if there is none."""
         if self.poll is None or self.poll.done():
             return False
-        self.poll.set_result(not has_closed)
+        self.poll.set_result(None)
         return True
 
 
@@ -237,7 +247,7 @@ class Lines:
         line.is_closed = True
         self._lines.pop(line.peer, None)
         self._doors.close(line.our_address)
-        line.end_poll(has_closed=True)
+        line.end_poll()
         for socket in line.sockets:
             socket.close()
         line.sockets.clear()

@@ -7,6 +7,7 @@ heard from.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -85,7 +86,7 @@ class Outbox:
         self.most_items = frames.MOST_ITEMS
         self.lifetime_ms = 90 * _DAY_MS
         self._workers: dict[ServerName, list[asyncio.Task[None]]] = {}
-        self._silent: dict[tuple[ServerName, str], int] = {}
+        self._silent: Counter[tuple[ServerName, str]] = Counter()
         self._hanging_up: set[asyncio.Task[None]] = set()
         self._is_running = False
         lines.when_opened.append(self._open)
@@ -218,7 +219,7 @@ class Outbox:
                 failure = refused
             except errors.PeerUnreachable as error:
                 failure = error
-                self._silent[line.peer, route] = self._silent.get((line.peer, route), 0) + 1
+                self._silent[line.peer, route] += 1
             else:
                 self._silent.pop((line.peer, route), None)
                 line.routes = (route, *(other for other in line.routes if other != route))
@@ -228,7 +229,7 @@ class Outbox:
     def _worth_trying(self, line: Line) -> tuple[str, ...]:
         """The routes that were not silent again and again; where that is none, all of them."""
         most = _MOST_TRIES_OF_A_SILENT_ROUTE
-        lively = (one for one in line.routes if self._silent.get((line.peer, one), 0) < most)
+        lively = (one for one in line.routes if self._silent[line.peer, one] < most)
         return tuple(lively) or line.routes
 
     async def _poll(self, line: Line) -> None:

@@ -7,8 +7,7 @@ proves it by the receipt of its newest frame. What nobody can prove changes noth
 import hmac
 import logging
 
-from federation import consent_steps, identity, repair
-from federation.consent_steps import Doing
+from federation import alarms, identity, repair
 from federation.envelope import Envelope
 from federation.turn_state import Arrival, TurnState
 from homeserver import metrics
@@ -115,14 +114,10 @@ def _note_contradiction(state: TurnState, reason: str) -> None:
     state.change(regressions=count, regressed_at=now)
     if count < _MOST_CONTRADICTIONS:
         return
-    peers.change_peer(state.work, state.peer, alarm=reason)
-    doing = Doing(now, "server", "positions")
-    consent_steps.note(state.work, state.their_peer(), "alarm", doing, reason)
-    _tell(state, "alarm", reason=reason)
+    alarms.sound(state.work, state.their_peer(), now, "positions", reason)
     state.is_stopped = True
 
 
-def _tell(state: TurnState, kind: str, **more: str) -> None:
-    words = {"server_name": state.peer, **more}
-    now = state.party.clock.now_ms()
+def _tell(state: TurnState, kind: str) -> None:
+    now, words = state.party.clock.now_ms(), {"server_name": state.peer}
     notices.tell_owner(state.work, now, kind, state.node_id, words)

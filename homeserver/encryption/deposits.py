@@ -125,9 +125,9 @@ def take_in_deposit_used(work: UnitOfWork, peer: ServerName, body: JsonObject, n
     held = {(one.device_id, one.key_id): one for one in _reserved(work, owner, peer)}
     gone = []
     for device_id, key_ids in used.items():
-        device = DeviceId(device_id)
-        gone += [held[device, key_id] for key_id in sorted(key_ids) if (device, key_id) in held]
-        encryption.mark_fallback_used(work, owner, device, sorted(key_ids))
+        device, named = DeviceId(device_id), sorted(key_ids)
+        gone += [held[device, key_id] for key_id in named if (device, key_id) in held]
+        encryption.mark_fallback_used(work, owner, device, named)
     if gone:
         _release(work, peer, gone, now_ms)
         queue_for(work, peer)

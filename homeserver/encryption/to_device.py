@@ -171,7 +171,8 @@ def _parts(by_device: Mapping[str, JsonObject]) -> list[JsonObject]:
     What is for all devices means all that get nothing of their own, so it stays with what those
     get, if there is room.
     """
-    if _ALL_DEVICES in by_device and len(canonical_json.encode(by_device)) < _ITEM_LIMIT // 2:
+    is_mixed = _ALL_DEVICES in by_device and len(by_device) > 1
+    if is_mixed and len(canonical_json.encode(by_device)) < _ITEM_LIMIT // 2:
         return [dict(by_device)]
     return [{device_id: content} for device_id, content in by_device.items()]
 

@@ -99,13 +99,10 @@ def knows_callers() -> bool:
 
 def who_calls(transport: asyncio.BaseTransport | None, processes: dict[str, int]) -> str:
     """The server whose process called; "somebody" where the system does not tell."""
-    peer, here = (
-        None if transport is None else transport.get_extra_info(end)
-        for end in ("peername", "sockname")
-    )
-    inode = None
-    if peer is not None and here is not None and knows_callers():
-        inode = _inode_of(int(peer[1]), int(here[1]))
+    if transport is None or not knows_callers():
+        return "somebody"
+    theirs, ours = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    inode = _inode_of(theirs[1], ours[1]) if theirs and ours else None
     for name, pid in processes.items():
         if inode is not None and inode in _sockets_of(pid):
             return name

@@ -60,6 +60,12 @@ def test_ending_a_connection_forgets_everything_of_it() -> None:
             )
 
 
+def test_whoever_is_refused_or_cut_off_is_hidden() -> None:
+    for (standing, step), outcome in TABLE.items():
+        if consent.is_over(outcome.standing) and not consent.is_over(standing):
+            assert Effect.HIDE_PEER in outcome.effects, (standing, step)
+
+
 def test_an_invitation_is_taken_once() -> None:
     takers = [
         key
